@@ -1,0 +1,98 @@
+//! Writes the manual pages and the shells' completions into a folder, from the definitions of
+//! the command line: `cargo run --example manual -- FOLDER`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::builder::Resettable;
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate_to};
+use clap_mangen::Man;
+use covalentctl::cli::{Arguments, exit_statuses};
+
+/// The files of section FILES.
+const FILES: [(&str, &str); 6] = [
+    (
+        "/opt/virtualenvs/covalent",
+        "the active environment, a link",
+    ),
+    (
+        "/etc/covalent/covalent.env",
+        "the environment of the server, explained there",
+    ),
+    (
+        "/etc/covalent/covalentctl.toml",
+        "how environments are built, see SETTINGS",
+    ),
+    (
+        "/etc/covalent/requirements.d/*.txt",
+        "Python packages of your own, in the format of pip's requirement files",
+    ),
+    ("/var/lib/covalent", "the data of the server"),
+    ("/var/lib/covalentctl", "what covalentctl remembers"),
+];
+
+fn main() -> Result<()> {
+    let folder = std::env::args_os().nth(1).context("which folder?")?;
+    let folder = PathBuf::from(folder);
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    // The table of exit statuses has a section of its own instead.
+    let mut command = Arguments::command()
+        .after_long_help(Resettable::Reset)
+        .disable_help_subcommand(true);
+    command.build();
+    write_page(&command, &folder, &sections())?;
+    for verb in command.get_subcommands() {
+        write_page(verb, &folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
+    }
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        generate_to(shell, &mut Arguments::command(), "covalentctl", &folder)
+            .with_context(|| format!("writing the completions for {shell}"))?;
+    }
+    Ok(())
+}
+
+/// A page for the program and one for each verb, as git has them.
+fn write_page(command: &Command, folder: &Path, sections: &str) -> Result<()> {
+    let name = command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_string();
+    let path = folder.join(format!("{name}.1"));
+    let mut page = Vec::new();
+    Man::new(command.clone())
+        .title(name.to_uppercase())
+        .source(format!("covalentctl {}", env!("CARGO_PKG_VERSION")))
+        .render(&mut page)
+        .with_context(|| format!("rendering {name}"))?;
+    page.extend_from_slice(sections.as_bytes());
+    fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The sections of the program's page that clap knows nothing of.
+fn sections() -> String {
+    let mut text = String::from(".SH \"EXIT STATUS\"\n");
+    for line in exit_statuses().lines().skip(1) {
+        let (status, meaning) = line.trim().split_once("  ").unwrap_or((line, ""));
+        text += &format!(".TP\n{status}\n{}\n", escape(meaning));
+    }
+    text += ".SH FILES\n";
+    for (path, what) in FILES {
+        text += &format!(".TP\n.I {}\n{}\n", escape(path), escape(what));
+    }
+    text += ".SH SETTINGS\nThe file as it is installed:\n.PP\n.nf\n";
+    for line in include_str!("../systemd/covalentctl.toml").lines() {
+        text += &format!("{}\n", escape(line));
+    }
+    text + ".fi\n.SH \"SEE ALSO\"\n.BR systemctl (1),\n.BR journalctl (1),\n.BR systemd.exec (5)\n"
+}
+
+/// Plain text for roff (groff_char(7)): no escapes, and no control line by accident.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    match text.starts_with(['.', '\'']) {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}

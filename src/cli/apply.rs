@@ -1,0 +1,115 @@
+//! `covalentctl apply`.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::apply::{Outcome, Retry, apply};
+use crate::environment_file::{EnvironmentFile, Severity};
+use crate::failure;
+use crate::file;
+use crate::generation::Generation;
+use crate::host::Host;
+use crate::progress::Progress;
+use crate::state::needs_root;
+use crate::systemd;
+
+/// Make the environment what it should be
+///
+/// What it should be follows from the lock of the package, the Python interpreter, and the
+/// requirement files in /usr/share/covalent/requirements.d and /etc/covalent/requirements.d. If
+/// the active environment is that, nothing happens. Otherwise a new one is built beside it, from
+/// the package covalent-wheels or from a package index, tried, and put into its place; then the
+/// server is restarted if it was running. If anything fails, the active environment stays.
+#[derive(Args, Debug)]
+pub struct Apply {
+    /// For the unit: check covalent.env too, and succeed if an environment works, new or old
+    #[arg(long, conflicts_with = "transaction")]
+    at_start: bool,
+
+    /// For the packages' scripts: restart nothing, leave a mark if a restart is due, and succeed
+    /// if an environment works, new or old
+    #[arg(long)]
+    transaction: bool,
+}
+
+/// The mark that tells the packages' scripts to restart the server.
+const RESTART_MARK: &str = "restart-requested";
+
+impl Apply {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        if host.is_real() && !rustix::process::geteuid().is_root() {
+            return Err(needs_root("changing the environment"));
+        }
+        let progress = Progress::new(false);
+        if self.at_start {
+            check_environment_file(host, &progress)?;
+        }
+        let retry = if self.at_start {
+            Retry::UnlessHopeless
+        } else {
+            Retry::Always
+        };
+        match apply(host, retry, &progress) {
+            Ok(outcome) => self.finish(host, &outcome, &progress)?,
+            Err(error) if self.tolerates(host) => {
+                progress.warn(&format!(
+                    "the environment stays as it was:\n{}",
+                    failure::render(&error)
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether a failure may be left at a warning: the server can run all the same.
+    fn tolerates(&self, host: &Host) -> bool {
+        (self.at_start || self.transaction)
+            && Generation::active(host).is_some_and(|generation| generation.runs())
+    }
+
+    fn finish(&self, host: &Host, outcome: &Outcome, progress: &Progress) -> Result<()> {
+        let Outcome::Activated { generation, moved } = outcome else {
+            if !self.at_start && !self.transaction {
+                progress.say("the environment is what it should be; nothing to do");
+            }
+            return Ok(());
+        };
+        let environment = host.environment();
+        progress.say(&format!(
+            "{} is ready: {} packages, Python {}",
+            environment.display(),
+            generation.manifest.packages.len(),
+            generation.manifest.interpreter.version_text()
+        ));
+        if let Some(moved) = moved {
+            progress.warn(&format!(
+                "{} was a folder that no package had made; it is now {}",
+                environment.display(),
+                moved.display()
+            ));
+        }
+        if self.transaction {
+            let mark = host.state().join(RESTART_MARK);
+            file::write(&mark, b"", 0o644)?;
+        } else if !self.at_start {
+            systemd::restart_if_running(host).context("restarting the server")?;
+        }
+        Ok(())
+    }
+}
+
+/// Warns of what is odd in `covalent.env`, and refuses what the server can't run with.
+fn check_environment_file(host: &Host, progress: &Progress) -> Result<()> {
+    if fs::exists(host.environment_file()).unwrap_or(false) {
+        let file = EnvironmentFile::read(host)?;
+        for problem in file.describe(Severity::Harmless) {
+            progress.warn(&problem);
+        }
+        file.refuse_harmful()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The command line. The manual and the shells' completions are made from these definitions.
+
+mod apply;
+mod doctor;
+mod run;
+mod serve;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::failure::Kind;
+use crate::host::Host;
+
+/// Builds, verifies and activates the environment of the Covalent workflow server
+///
+/// The packages and the unit call covalentctl by themselves. By hand it tells how the server is
+/// (status, doctor), makes its environment what it should be (apply), and runs commands in it
+/// (run).
+#[derive(Debug, Parser)]
+#[command(name = "covalentctl", version, after_long_help = exit_statuses())]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Apply(apply::Apply),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    Run(run::Run),
+    Serve(serve::Serve),
+}
+
+impl Arguments {
+    /// Does what was asked for.
+    pub fn run(self) -> Result<ExitCode> {
+        let host = Host::current();
+        match self.verb {
+            Verb::Apply(verb) => verb.run(&host),
+            Verb::Status(verb) => verb.run(&host),
+            Verb::Doctor(verb) => verb.run(&host),
+            Verb::Run(verb) => verb.run(&host),
+            Verb::Serve(verb) => verb.run(&host),
+        }
+    }
+}
+
+/// The table of exit statuses, for `--help` and for the manual.
+pub fn exit_statuses() -> String {
+    let kinds = Kind::ALL
+        .iter()
+        .map(|kind| (kind.exit_status(), kind.meaning()));
+    let lines = [
+        (0, "all is well"),
+        (1, "any error that is not below"),
+        (2, "the command line is wrong"),
+    ];
+    let rows = lines.into_iter().chain(kinds);
+    rows.fold("Exit statuses:\n".to_string(), |text, (status, meaning)| {
+        text + &format!("{status:>4}  {meaning}\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_has_every_exit_status() {
+        let help = Arguments::command().render_long_help().to_string();
+        for kind in Kind::ALL {
+            assert!(help.contains(kind.meaning()), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `covalentctl run`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::host::Host;
+use crate::server;
+
+/// Run a command in the environment, as the service account
+///
+/// The command gets the environment of the server: the unit's variables, those of
+/// /etc/covalent/covalent.env, and /var/lib/covalent as its home. Covalent's own command line,
+/// run in any other way, reads and makes the files of another account. Its exit status is the
+/// command's.
+#[derive(Args, Debug)]
+#[command(
+    after_long_help = "Examples:\n  covalentctl run -- covalent config\n  covalentctl run -- python -m pip list\n"
+)]
+pub struct Run {
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl Run {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        server::run(host, &self.command)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,113 @@
+//! `covalent.env`: read as systemd reads an `EnvironmentFile=` (systemd.exec(5)), and checked.
+//!
+//! systemd takes what it can and stays silent about the rest; here each oddity is a [`Problem`]
+//! with its line.
+
+mod check;
+mod parse;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub use self::check::VARIABLES;
+
+use crate::failure::{Failure, Kind};
+use crate::host::Host;
+
+/// One assignment of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The line it starts on, counted from 1.
+    pub line: usize,
+    /// The variable.
+    pub name: String,
+    /// Its value, quotes and escapes resolved.
+    pub value: String,
+}
+
+/// Whether the server can run in spite of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It runs; the line does not do what its author meant.
+    Harmless,
+    /// It would not start, or would lose something.
+    Harmful,
+}
+
+/// Something that is wrong in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong and what would be right. Never holds a value that may be a secret.
+    pub text: String,
+}
+
+/// The file, read.
+#[derive(Debug)]
+pub struct EnvironmentFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its assignments in their order; a later one of the same name counts.
+    pub assignments: Vec<Assignment>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+impl EnvironmentFile {
+    /// Reads and checks the file.
+    pub fn read(host: &Host) -> Result<EnvironmentFile> {
+        let path = host.environment_file();
+        let bytes = fs::read(&path).map_err(|error| {
+            Failure::error(
+                Kind::Settings,
+                format!("{}: can't be read: {error}", path.display()),
+                "if the file is gone, put the package's own back: cp \
+                 /usr/share/covalent/covalent.env /etc/covalent/ && chmod 0640 \
+                 /etc/covalent/covalent.env",
+            )
+        })?;
+        let (assignments, mut problems) = parse::parse(&String::from_utf8_lossy(&bytes));
+        problems.extend(check::check(&assignments));
+        problems.sort_by_key(|problem| problem.line);
+        Ok(EnvironmentFile {
+            path,
+            assignments,
+            problems,
+        })
+    }
+
+    /// The value that counts for `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut assignments = self.assignments.iter().rev();
+        assignments
+            .find(|assignment| assignment.name == name)
+            .map(|assignment| assignment.value.as_str())
+    }
+
+    /// `path:line: text` of each problem of that severity.
+    pub fn describe(&self, severity: Severity) -> Vec<String> {
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .map(|problem| format!("{}:{}: {}", self.path.display(), problem.line, problem.text))
+            .collect()
+    }
+
+    /// Fails with every harmful problem.
+    pub fn refuse_harmful(&self) -> Result<()> {
+        let harmful = self.describe(Severity::Harmful);
+        if harmful.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::error(
+            Kind::Settings,
+            harmful.join("\n  "),
+            "correct the file, then: systemctl restart covalent",
+        ))
+    }
+}

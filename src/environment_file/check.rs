@@ -1,0 +1,203 @@
+//! What the variables of `covalent.env` may hold.
+
+use super::{Assignment, Problem, Severity};
+
+/// What a variable's value has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A TCP port, 1024 to 65535: the service account can't bind a lower one.
+    Port,
+    /// An absolute path.
+    Path,
+    /// A level of Python's logging module.
+    Level,
+    /// `1`, `true` or `t` for yes, and the opposites.
+    Switch,
+    /// A whole number above 0.
+    Count,
+    /// Anything.
+    Text,
+    /// Anything; and setting it does harm, for the reason given.
+    Discouraged(&'static str),
+}
+
+/// Every variable that Covalent's server or its launcher reads, and what it may hold.
+pub const VARIABLES: &[(&str, Value)] = &[
+    ("COVALENT_SVC_PORT", Value::Port),
+    ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
+    ("COVALENT_DISPATCHER_ADDR", Value::Text),
+    ("COVALENT_UI_TERMINAL", Value::Switch),
+    ("COVALENT_DASK_DASHBOARD", Value::Text),
+    ("COVALENT_DATABASE", Value::Path),
+    ("COVALENT_DATABASE_URL", Value::Text),
+    ("COVALENT_CACHE_DB_URL", Value::Text),
+    ("COVALENT_DATA_DIR", Value::Path),
+    ("COVALENT_CACHE_DIR", Value::Path),
+    ("COVALENT_LOGDIR", Value::Path),
+    ("COVALENT_CONFIG_DIR", Value::Path),
+    ("COVALENT_EXECUTOR_DIR", Value::Path),
+    ("LOGLEVEL", Value::Level),
+    ("LOGSTACK", Value::Switch),
+    ("COVALENT_LOG_TO_FILE", Value::Switch),
+    ("COVALENT_PLUGIN_LOAD", Value::Switch),
+    ("COVALENT_DISABLE_DASK", Value::Switch),
+    ("COVALENT_USE_OLD_DASK", Value::Switch),
+    ("COVALENT_USE_ASYNC_DISPATCHER", Value::Switch),
+    ("COVALENT_DEBUG_MODE", Value::Switch),
+    ("COVALENT_DEBUG_DB", Value::Switch),
+    ("COVALENT_ENABLE_TASK_PACKING", Value::Switch),
+    ("COVALENT_DISABLE_LEGACY_SUBLATTICES", Value::Switch),
+    ("COVALENT_ASSET_CACHE_SIZE", Value::Count),
+    ("COVALENT_HEARTBEAT_INTERVAL", Value::Count),
+    ("COVALENT_HEARTBEAT_FILE", Value::Path),
+    ("COVALENT_EXTRA_HEADERS", Value::Text),
+    ("COVALENT_DISPATCH_BASE_ENDPOINT", Value::Text),
+    ("COVALENT_DISPATCH_CACHE_DIR", Value::Path),
+    ("COVALENT_RESULTS_DIR", Value::Path),
+    ("XDG_CACHE_HOME", Value::Path),
+    ("XDG_CONFIG_DIR", Value::Path),
+    ("XDG_DATA_HOME", Value::Path),
+    ("TMPDIR", Value::Path),
+    ("SHELL", Value::Path),
+    (
+        "HOME",
+        Value::Discouraged("every path of the server starts from the unit's own HOME"),
+    ),
+    (
+        "PATH",
+        Value::Discouraged("it must start with the environment's bin, as in the unit"),
+    ),
+];
+
+const LEVELS: [&str; 6] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"];
+
+const SWITCHES: [&str; 9] = ["", "0", "1", "f", "false", "n", "no", "t", "true"];
+
+/// Checks every assignment.
+pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
+    assignments.iter().filter_map(check_one).collect()
+}
+
+fn check_one(assignment: &Assignment) -> Option<Problem> {
+    let Assignment { line, name, value } = assignment;
+    let problem = |severity, text| {
+        Some(Problem {
+            line: *line,
+            severity,
+            text,
+        })
+    };
+    let Some((_, kind)) = VARIABLES.iter().find(|(known, _)| known == name) else {
+        // Other variables are for tasks and plugins, and nobody can know them all.
+        let ours = name.starts_with("COVALENT_");
+        let text = format!("{name} is read by nobody; /usr/share/covalent/covalent.env lists all");
+        return ours.then(|| problem(Severity::Harmless, text)).flatten();
+    };
+    let expected = match kind {
+        Value::Port if value.parse().is_ok_and(|port: u16| port >= 1024) => return None,
+        Value::Port => "a port, 1024 to 65535",
+        Value::Path if value.starts_with('/') => return None,
+        Value::Path => "an absolute path",
+        Value::Level if LEVELS.contains(&value.to_uppercase().as_str()) => return None,
+        Value::Level => "one of CRITICAL, ERROR, WARNING, INFO, DEBUG",
+        Value::Count if value.parse().is_ok_and(|count: u32| count > 0) => return None,
+        Value::Count => "a whole number above 0",
+        Value::Switch if SWITCHES.contains(&value.to_lowercase().as_str()) => return None,
+        Value::Switch => {
+            let text = format!("{name} should be 1 or 0");
+            return problem(Severity::Harmless, text);
+        }
+        Value::Text => return None,
+        Value::Discouraged(reason) => {
+            return problem(
+                Severity::Harmless,
+                format!("{name} should not be set here: {reason}"),
+            );
+        }
+    };
+    problem(
+        Severity::Harmful,
+        format!("{name} must be {expected}, not {value:?}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(name: &str, value: &str) -> Option<(Severity, String)> {
+        let assignment = Assignment {
+            line: 3,
+            name: name.into(),
+            value: value.into(),
+        };
+        check_one(&assignment).map(|problem| (problem.severity, problem.text))
+    }
+
+    #[test]
+    fn good_values_pass_and_bad_ones_say_what_is_expected() {
+        for (name, good, bad, expected) in [
+            (
+                "COVALENT_SVC_PORT",
+                "48008",
+                "48oo8",
+                "a port, 1024 to 65535, not \"48oo8\"",
+            ),
+            ("COVALENT_SVC_PORT", "1024", "80", "1024 to 65535"),
+            ("COVALENT_DATA_DIR", "/srv/data", "data", "an absolute path"),
+            ("LOGLEVEL", "debug", "LOUD", "one of CRITICAL"),
+            ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
+        ] {
+            assert_eq!(problem(name, good), None);
+            let (severity, text) = problem(name, bad).unwrap();
+            assert_eq!(severity, Severity::Harmful);
+            assert!(text.contains(name) && text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_nobody_reads_is_harmless_and_other_programs_are_left_alone() {
+        let (severity, text) = problem("COVALENT_SVC_PROT", "1").unwrap();
+        assert_eq!(severity, Severity::Harmless);
+        assert!(text.contains("read by nobody"));
+        assert_eq!(problem("AWS_PROFILE", "x"), None);
+    }
+
+    #[test]
+    fn the_shipped_file_documents_every_variable_and_no_other() {
+        let shipped = include_str!("../../systemd/covalent.env");
+        let mut documented: Vec<&str> = shipped
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with([' ', '#']))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
+        let mut known: Vec<&str> = VARIABLES
+            .iter()
+            .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
+            .map(|(name, _)| *name)
+            .collect();
+        documented.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn the_shipped_file_has_no_problem_as_it_is_and_with_every_line_in_force() {
+        let shipped = include_str!("../../systemd/covalent.env");
+        let in_force: String = shipped
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with([' ', '#']) => rest,
+                _ => line,
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        for text in [shipped, &in_force] {
+            let (assignments, problems) = super::super::parse::parse(text);
+            assert_eq!(problems, []);
+            assert_eq!(check(&assignments), []);
+        }
+    }
+}

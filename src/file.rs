@@ -1,0 +1,112 @@
+//! Files that are never seen half-written.
+
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::{CWD, RenameFlags};
+
+/// Writes `content` to `path` through a temporary file in the same folder.
+///
+/// `mode` is the file's mode in octal. The content has reached the disk when this returns.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let action = || format!("writing {}", path.display());
+    let folder = parent(path)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .with_context(action)?;
+    file.write_all(content).with_context(action)?;
+    file.as_file().sync_all().with_context(action)?;
+    file.persist(path).with_context(action)?;
+    sync_folder(folder)
+}
+
+/// Makes `path` a symbolic link to `target`, in one step whatever stood there before.
+///
+/// A folder that stood there is moved to `aside`.
+pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()> {
+    let action = || format!("pointing {} to {}", path.display(), target.display());
+    let folder = parent(path)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".next");
+    let next = folder.join(name);
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(action);
+        }
+        _ => symlink(target, &next).with_context(action)?,
+    }
+    if path.is_dir() && !path.is_symlink() {
+        // A rename can't put a link in a folder's place; an exchange can, and leaves no gap.
+        rustix::fs::renameat_with(CWD, &next, CWD, path, RenameFlags::EXCHANGE)
+            .with_context(action)?;
+        fs::rename(&next, aside)
+            .with_context(|| format!("moving {} to {}", path.display(), aside.display()))?;
+    } else {
+        fs::rename(&next, path).with_context(action)?;
+    }
+    sync_folder(folder)
+}
+
+/// Makes what was written to the file system of `path` survive a power cut.
+pub fn sync_file_system(path: &Path) -> Result<()> {
+    let folder = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    rustix::fs::syncfs(&folder).with_context(|| format!("writing {} to disk", path.display()))
+}
+
+/// Makes a folder with its parents, readable by all.
+pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).with_context(|| format!("making the folder {}", path.display()))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("setting the mode of {}", path.display()))
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("writing {} to disk", folder.display()))
+}
+
+fn parent(path: &Path) -> Result<&Path> {
+    path.parent()
+        .ok_or_else(|| anyhow!("{} has no folder", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_content_and_sets_the_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        write(&path, b"old", 0o644).unwrap();
+        write(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_a_link_and_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("covalent");
+        let aside = folder.path().join("covalent.aside");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("by-hand"), "x").unwrap();
+
+        replace_with_link(&path, Path::new(".covalent/1"), &aside).unwrap();
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/1"));
+        assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
+
+        replace_with_link(&path, Path::new(".covalent/2"), &aside).unwrap();
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}

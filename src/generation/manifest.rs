@@ -1,0 +1,61 @@
+//! What a generation is: its manifest, a JSON file in its folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::file;
+use crate::interpreter::Interpreter;
+
+/// Its name in the folder.
+pub const NAME: &str = "manifest.json";
+
+/// The manifest. It is written last: a folder that has one is complete.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Manifest {
+    /// The folder's name: when it was made, and the start of the fingerprint.
+    pub id: String,
+    /// What it was made from.
+    pub fingerprint: String,
+    /// When it was ready.
+    pub made: Timestamp,
+    /// The interpreter it was made for.
+    pub interpreter: Interpreter,
+    /// Where its wheels came from.
+    pub source: String,
+    /// The versions of the packages in it, by their names.
+    pub packages: BTreeMap<String, String>,
+    /// The executors that Covalent loads from it.
+    pub executors: Vec<String>,
+    /// How long it took.
+    pub seconds: Seconds,
+}
+
+/// How long each phase took, in seconds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Seconds {
+    /// Making the empty environment.
+    pub create: f64,
+    /// Unpacking and compiling the packages.
+    pub install: f64,
+    /// Loading the server from it.
+    pub verify: f64,
+}
+
+impl Manifest {
+    /// Reads the manifest of the generation at `path`, if it has one.
+    pub fn read(path: &Path) -> Option<Manifest> {
+        let bytes = fs::read(path.join(NAME)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Writes it, which makes the folder a ready generation.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).context("writing the manifest as JSON")?;
+        file::write(&path.join(NAME), &bytes, 0o644)
+    }
+}

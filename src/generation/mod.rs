@@ -1,0 +1,106 @@
+//! Generations: complete virtual environments that never change once they are ready.
+//!
+//! A folder with a manifest is ready; one without is what an interrupted build left.
+
+mod build;
+mod manifest;
+mod prune;
+mod verify;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+pub use self::build::build;
+pub use self::manifest::{Manifest, Seconds};
+pub use self::prune::{prune, sweep};
+
+use crate::command::Command;
+use crate::file;
+use crate::host::Host;
+
+/// Starting Python and nothing else.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A ready generation.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// Its folder, the real path of the environment.
+    pub path: PathBuf,
+    /// What is in it.
+    pub manifest: Manifest,
+}
+
+impl Generation {
+    /// The one that `/opt/virtualenvs/covalent` points to, if that is a generation.
+    pub fn active(host: &Host) -> Option<Generation> {
+        let target = fs::read_link(host.environment()).ok()?;
+        let path = host.environment().parent()?.join(target);
+        Generation::at(&path)
+    }
+
+    /// The ready generation at `path`, if there is one.
+    pub fn at(path: &Path) -> Option<Generation> {
+        let manifest = Manifest::read(path)?;
+        Some(Generation {
+            path: path.to_path_buf(),
+            manifest,
+        })
+    }
+
+    /// All ready ones, the newest first.
+    pub fn all(host: &Host) -> Result<Vec<Generation>> {
+        let mut generations: Vec<Generation> = folders(host)?
+            .iter()
+            .filter_map(|path| Generation::at(path))
+            .collect();
+        generations.sort_by(|a, b| b.manifest.id.cmp(&a.manifest.id));
+        Ok(generations)
+    }
+
+    /// Its Python.
+    pub fn python(&self) -> PathBuf {
+        self.path.join("bin/python")
+    }
+
+    /// Whether the file of its interpreter is still there. Costs a system call.
+    pub fn has_interpreter(&self) -> bool {
+        self.python().exists()
+    }
+
+    /// Whether its Python still starts and is of the minor version it was made for.
+    pub fn runs(&self) -> bool {
+        let [major, minor, _] = self.manifest.interpreter.version;
+        let check =
+            format!("import sys, encodings; assert sys.version_info[:2] == ({major}, {minor})");
+        Command::new(self.python(), START_LIMIT)
+            .args(["-I", "-B", "-c", &check])
+            .output()
+            .is_ok_and(|output| output.succeeded())
+    }
+
+    /// Makes it the active one. Returns where a folder that stood at the link's place went.
+    pub fn activate(&self, host: &Host) -> Result<Option<PathBuf>> {
+        let link = host.environment();
+        let target = Path::new(".covalent").join(&self.manifest.id);
+        let aside = link.with_file_name(format!("covalent.before-{}", self.manifest.id));
+        file::replace_with_link(&link, &target, &aside)?;
+        Ok(aside.exists().then_some(aside))
+    }
+}
+
+/// Every folder of the generations' folder, ready or not.
+fn folders(host: &Host) -> Result<Vec<PathBuf>> {
+    let parent = host.generations();
+    let entries = match fs::read_dir(&parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", parent.display())),
+    };
+    entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("reading {}", parent.display()))
+}

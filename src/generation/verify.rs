@@ -1,0 +1,54 @@
+//! Trying a new environment before anyone uses it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::account::Account;
+use crate::command::Command;
+use crate::failure::{Failure, Kind};
+use crate::host::Host;
+
+/// Loading everything took 3 s; plugins for the clouds double it, a busy machine much more.
+const LIMIT: Duration = Duration::from_secs(180);
+
+#[derive(Deserialize)]
+struct Verified {
+    executors: Vec<String>,
+}
+
+/// Loads from the environment at `path` what the server loads, as the service account, with a
+/// home of its own. Returns the executors that Covalent found.
+pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
+    let home = tempfile::tempdir().context("making a folder to try the new environment in")?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("setting the mode of {}", home.path().display()))?;
+    let mut command = Command::new(path.join("bin/python"), LIMIT)
+        .args([host.launcher().join("verify.py")])
+        .env("HOME", home.path())
+        .env("VIRTUAL_ENV", path)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(home.path());
+    if let Some(account) = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root())
+    {
+        chown(home.path(), Some(account.uid), Some(account.gid))
+            .with_context(|| format!("giving {} to the account", home.path().display()))?;
+        command = command.account(&account);
+    }
+    let output = command.run().map_err(|error| {
+        Failure::error(
+            Kind::Verification,
+            format!("the server can't be loaded from the new environment: {error:#}"),
+            "if a package of yours in /etc/covalent/requirements.d is named above, take it out \
+             and type: covalentctl apply",
+        )
+    })?;
+    let line = output.stdout.lines().last().unwrap_or_default();
+    let verified: Verified = serde_json::from_str(line)
+        .with_context(|| format!("understanding the answer {line:?} of verify.py"))?;
+    Ok(verified.executors)
+}

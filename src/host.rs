@@ -1,0 +1,126 @@
+//! The machine: every path that the program reads or writes, below one root.
+//!
+//! The root is `/` but in tests, which run the whole life cycle in a temporary tree as an
+//! ordinary user.
+
+use std::path::{Path, PathBuf};
+
+/// The environment variable that moves the root in tests.
+pub const ROOT_VARIABLE: &str = "COVALENTCTL_ROOT";
+
+/// A machine, known by the root of its file system.
+#[derive(Clone, Debug)]
+pub struct Host {
+    root: PathBuf,
+}
+
+impl Host {
+    /// The machine that this process runs on, or the tree that [`ROOT_VARIABLE`] names.
+    pub fn current() -> Host {
+        Host::at(std::env::var_os(ROOT_VARIABLE).map_or_else(|| "/".into(), PathBuf::from))
+    }
+
+    /// The machine whose file system is at `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Host {
+        Host { root: root.into() }
+    }
+
+    /// Whether this is the real machine: only then are there accounts and services to ask for.
+    pub fn is_real(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// The path below the root for an absolute path of the machine.
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        self.root
+            .join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+
+    /// The path that Covalent's own instructions name: a link to the active generation.
+    pub fn environment(&self) -> PathBuf {
+        self.path("/opt/virtualenvs/covalent")
+    }
+
+    /// The folder of the generations, beside the link so that a rename can switch.
+    pub fn generations(&self) -> PathBuf {
+        self.path("/opt/virtualenvs/.covalent")
+    }
+
+    /// The lock that was tested and shipped.
+    pub fn lock(&self) -> PathBuf {
+        self.path("/usr/share/covalent/covalent.lock")
+    }
+
+    /// The wheels that no package index has.
+    pub fn own_wheels(&self) -> PathBuf {
+        self.path("/usr/share/covalent/wheels")
+    }
+
+    /// The wheels of the package `covalent-wheels`.
+    pub fn wheelhouse(&self) -> PathBuf {
+        self.path("/usr/share/covalent/wheelhouse")
+    }
+
+    /// Folders of requirement files: of packages, then of the administrator.
+    pub fn requirement_folders(&self) -> [PathBuf; 2] {
+        [
+            self.path("/usr/share/covalent/requirements.d"),
+            self.path("/etc/covalent/requirements.d"),
+        ]
+    }
+
+    /// The installer that the package brings.
+    pub fn uv(&self) -> PathBuf {
+        self.path("/usr/libexec/covalent/uv")
+    }
+
+    /// The launcher: a folder that Python runs.
+    pub fn launcher(&self) -> PathBuf {
+        self.path("/usr/libexec/covalent/server")
+    }
+
+    /// The server's environment, in the format of systemd's `EnvironmentFile=`.
+    pub fn environment_file(&self) -> PathBuf {
+        self.path("/etc/covalent/covalent.env")
+    }
+
+    /// The helper's own settings.
+    pub fn settings(&self) -> PathBuf {
+        self.path("/etc/covalent/covalentctl.toml")
+    }
+
+    /// The service account's home, with all of its data.
+    pub fn data(&self) -> PathBuf {
+        self.path("/var/lib/covalent")
+    }
+
+    /// The helper's state.
+    pub fn state(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl")
+    }
+
+    /// uv's cache for what came from an index.
+    pub fn cache(&self) -> PathBuf {
+        self.path("/var/cache/covalentctl")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_moves_with_the_root() {
+        let host = Host::at("/tmp/tree");
+        assert_eq!(
+            host.environment(),
+            Path::new("/tmp/tree/opt/virtualenvs/covalent")
+        );
+        assert!(!host.is_real());
+        assert_eq!(
+            Host::at("/").lock(),
+            Path::new("/usr/share/covalent/covalent.lock")
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! Builds, verifies and activates the Python environment of the Covalent workflow server.
+//!
+//! `covalentctl` is what the maintainer scripts of the packages, the unit and an administrator
+//! call. Everything that can change the environment ends in [`apply::apply`].
+
+pub mod account;
+pub mod apply;
+pub mod cli;
+pub mod command;
+pub mod doctor;
+pub mod environment_file;
+pub mod failure;
+pub mod file;
+pub mod generation;
+pub mod host;
+pub mod interpreter;
+pub mod progress;
+pub mod server;
+pub mod settings;
+pub mod source;
+pub mod state;
+pub mod systemd;
+pub mod wanted;

@@ -1,0 +1,75 @@
+//! What long work says of itself: one line a step, on standard error.
+//!
+//! A log gets plain lines. A terminal gets the running step's seconds as well.
+
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// How often the seconds on a terminal are renewed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Where the lines go.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    terminal: bool,
+    quiet: bool,
+}
+
+impl Progress {
+    /// Lines on standard error, none of them when `quiet`.
+    pub fn new(quiet: bool) -> Progress {
+        Progress {
+            terminal: std::io::stderr().is_terminal(),
+            quiet,
+        }
+    }
+
+    /// Says one thing.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("covalentctl: {text}");
+        }
+    }
+
+    /// Says one thing that must be seen, quiet or not.
+    pub fn warn(&self, text: &str) {
+        eprintln!("covalentctl: warning: {text}");
+    }
+
+    /// Does `work`, says what it is and how long it took, and returns both.
+    pub fn step<T>(&self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+        let start = Instant::now();
+        let result = if self.terminal && !self.quiet {
+            let (done, wait) = mpsc::channel::<()>();
+            thread::scope(|scope| {
+                scope.spawn(move || tick(what, start, &wait));
+                let result = work();
+                drop(done);
+                result
+            })
+        } else {
+            work()
+        };
+        let taken = start.elapsed();
+        match result {
+            Ok(value) => {
+                self.say(&format!("{what}: {:.1} s", taken.as_secs_f64()));
+                Ok((value, taken))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Shows the seconds until the other end of `done` is gone, then clears the line.
+fn tick(what: &str, start: Instant, done: &mpsc::Receiver<()>) {
+    while done.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+        eprint!("\rcovalentctl: {what} … {} s", start.elapsed().as_secs());
+        let _ = std::io::stderr().flush();
+    }
+    eprint!("\r\x1b[K");
+}

@@ -1,0 +1,133 @@
+//! The server as the unit runs it: its environment, and how to become it.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+
+use crate::account::{self, Account};
+use crate::command::Command;
+use crate::environment_file::EnvironmentFile;
+use crate::failure::{Failure, Kind};
+use crate::generation::Generation;
+use crate::host::Host;
+use crate::state::needs_root;
+
+/// The unit.
+pub const UNIT: &str = "covalent.service";
+
+/// The port of Covalent where `COVALENT_SVC_PORT` sets no other.
+const DEFAULT_PORT: &str = "48008";
+
+/// What the unit sets before `covalent.env` is read; a test compares it with the unit.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("HOME", "/var/lib/covalent"),
+    ("VIRTUAL_ENV", "/opt/virtualenvs/covalent"),
+    (
+        "PATH",
+        "/opt/virtualenvs/covalent/bin:/usr/local/bin:/usr/bin:/bin",
+    ),
+    (
+        "COVALENT_CACHE_DB_URL",
+        "sqlite+pysqlite:////run/covalent/cache.db",
+    ),
+    ("PYTHONUNBUFFERED", "1"),
+];
+
+/// Where the server and its tasks start; the unit's `WorkingDirectory=`.
+const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
+
+/// The address of the UI for a browser on this machine.
+pub fn local_address(host: &Host) -> String {
+    let file = EnvironmentFile::read(host).ok();
+    let port = file
+        .as_ref()
+        .and_then(|file| file.get("COVALENT_SVC_PORT"))
+        .unwrap_or(DEFAULT_PORT);
+    format!("http://localhost:{port}")
+}
+
+/// Becomes the server; what comes back is why that failed.
+///
+/// The interpreter's path is the one inside the generation, so that this server never loads a
+/// file of a newer one.
+pub fn serve(host: &Host) -> Result<()> {
+    let generation = active(host)?;
+    // The process's own environment is the unit's, or that of whoever starts it by hand.
+    let command = std::env::vars_os().fold(
+        Command::unlimited(generation.python()),
+        |command, (name, value)| command.env(name, value),
+    );
+    Err(command
+        .args(["-u".into(), host.launcher().into_os_string()])
+        .exec())
+}
+
+/// Becomes `words`, a command inside the environment, as the service account and with the
+/// server's environment; what comes back is why that failed.
+pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
+    active(host)?;
+    let account = Account::service(host)?.with_context(|| {
+        format!(
+            "there is no account {}; install the package again",
+            account::NAME
+        )
+    })?;
+    let uid = rustix::process::geteuid().as_raw();
+    if uid != 0 && uid != account.uid {
+        return Err(needs_root("becoming the service account"));
+    }
+    let file = EnvironmentFile::read(host)?;
+    let variables = ENVIRONMENT.iter().copied().chain(
+        file.assignments
+            .iter()
+            .map(|assignment| (assignment.name.as_str(), assignment.value.as_str())),
+    );
+    let (program, arguments) = words.split_first().context("there is no command to run")?;
+    let mut command = variables.fold(Command::unlimited(program), |command, (name, value)| {
+        command.env(name, value)
+    });
+    for name in ["TERM", "LANG", "NO_COLOR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command = command.env(name, value);
+        }
+    }
+    command = command.current_dir(&host.path(WORKING_DIRECTORY));
+    if uid == 0 {
+        command = command.account(&account);
+    }
+    Err(command.args(arguments).exec())
+}
+
+fn active(host: &Host) -> Result<Generation> {
+    let missing = |why: &str| {
+        Failure::error(
+            Kind::NoEnvironment,
+            format!("{} {why}", host.environment().display()),
+            "sudo covalentctl apply",
+        )
+    };
+    let generation = Generation::active(host).ok_or_else(|| missing("is no environment"))?;
+    if !generation.has_interpreter() {
+        let path = generation.manifest.interpreter.path.display();
+        return Err(missing(&format!("was made for {path}, which is gone")));
+    }
+    Ok(generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_sets_the_same_environment() {
+        let unit = include_str!("../systemd/covalent.service");
+        let set: Vec<(&str, &str)> = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("Environment="))
+            .filter_map(|assignment| assignment.split_once('='))
+            .collect();
+        assert_eq!(set, ENVIRONMENT);
+        let place = format!("\nWorkingDirectory={WORKING_DIRECTORY}\n");
+        assert!(unit.contains(&place), "the unit has no line {place:?}");
+    }
+}

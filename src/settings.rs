@@ -1,0 +1,256 @@
+//! `covalentctl.toml`: parsed as written, then checked.
+//!
+//! The rest of the program sees only [`Settings`], in which every value can be used.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::failure::{Failure, Kind};
+use crate::host::Host;
+
+/// How many generations stay: the active one, and one to go back to.
+const DEFAULT_GENERATIONS: usize = 2;
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    interpreter: Option<PathBuf>,
+    generations: Option<usize>,
+    network: Option<Network>,
+    index: WrittenIndex,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenIndex {
+    url: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    certificates: Option<PathBuf>,
+    proxy: Option<String>,
+    wheels: Vec<PathBuf>,
+}
+
+/// Whether a package index may be asked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// When the wheels on the machine don't suffice.
+    #[default]
+    Allowed,
+    /// Under no circumstances.
+    Never,
+}
+
+/// The checked settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The interpreter to use, instead of the one that would be found.
+    pub interpreter: Option<PathBuf>,
+    /// How many generations to keep; at least 1.
+    pub generations: usize,
+    /// Whether a package index may be asked.
+    pub network: Network,
+    /// Where wheels come from beside the packages' own folders.
+    pub index: Index,
+}
+
+/// The package index and how to reach it; what is `None` is uv's default.
+#[derive(Clone, Default)]
+pub struct Index {
+    /// Address of the index (PEP 503).
+    pub url: Option<String>,
+    /// The user's name there.
+    pub username: Option<String>,
+    /// The user's password there. Never shown.
+    pub password: Option<String>,
+    /// A file of certificates (PEM) to trust.
+    pub certificates: Option<PathBuf>,
+    /// Address of an HTTP proxy. May hold a password; never shown.
+    pub proxy: Option<String>,
+    /// Folders of wheels.
+    pub wheels: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Reads the file; a missing one means every default.
+    pub fn read(host: &Host) -> Result<Settings> {
+        let path = host.settings();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                return Err(failure(format!(
+                    "{}: can't be read: {error}",
+                    path.display()
+                )));
+            }
+        };
+        parse(&path, &text)
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Settings> {
+    let written: Written = toml::from_str(text).map_err(|error| {
+        let place = error.span().map_or_else(String::new, |span| {
+            let (line, column) = position(text, span.start);
+            format!(":{line}:{column}")
+        });
+        // The parser's long form quotes the line, which may hold a password.
+        let reason = error.message().replace('\n', " ");
+        failure(format!("{}{place}: {reason}", path.display()))
+    })?;
+    check(written).map_err(|reason| failure(format!("{}: {reason}", path.display())))
+}
+
+fn check(written: Written) -> Result<Settings, String> {
+    let index = written.index;
+    let files = written.interpreter.iter().map(|path| ("interpreter", path));
+    let files = files.chain(index.certificates.iter().map(|path| ("certificates", path)));
+    let files = files.chain(index.wheels.iter().map(|path| ("wheels", path)));
+    for (name, path) in files {
+        if !path.is_absolute() {
+            return Err(format!(
+                "{name} = {path:?} must be an absolute path, such as \"/usr/…\""
+            ));
+        }
+    }
+    for (name, value, schemes) in [
+        ("url", &index.url, &["https://", "http://", "file://"][..]),
+        ("proxy", &index.proxy, &["http://", "https://", "socks5://"]),
+    ] {
+        // The value is not repeated: it may hold a password.
+        if value.as_ref().is_some_and(|value| {
+            !schemes.iter().any(|scheme| value.starts_with(scheme))
+                || value.contains(|c: char| c.is_whitespace() || c.is_control())
+        }) {
+            return Err(format!(
+                "{name} must be an address that starts with {} and holds no blanks",
+                schemes.join(" or ")
+            ));
+        }
+    }
+    if index.password.is_some() && index.username.is_none() {
+        return Err("password is set without username".into());
+    }
+    let generations = written.generations.unwrap_or(DEFAULT_GENERATIONS);
+    if generations == 0 {
+        return Err("generations = 0 must be at least 1: the active one stays".into());
+    }
+    Ok(Settings {
+        interpreter: written.interpreter,
+        generations,
+        network: written.network.unwrap_or_default(),
+        index: Index {
+            url: index.url,
+            username: index.username,
+            password: index.password,
+            certificates: index.certificates,
+            proxy: index.proxy,
+            wheels: index.wheels,
+        },
+    })
+}
+
+/// Line and column of a byte, both counted from 1, the column in characters.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = &text[..byte.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+fn failure(message: String) -> anyhow::Error {
+    Failure::error(
+        Kind::Settings,
+        message,
+        "correct the file (covalentctl(1) lists every setting), then: covalentctl apply",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::describe;
+
+    fn refusal(text: &str) -> String {
+        describe(&parse(Path::new("/etc/covalent/covalentctl.toml"), text).unwrap_err())
+    }
+
+    #[test]
+    fn an_empty_file_means_every_default() {
+        let settings = parse(Path::new("x"), "").unwrap();
+        assert_eq!(settings.generations, DEFAULT_GENERATIONS);
+        assert_eq!(settings.network, Network::Allowed);
+        assert!(settings.interpreter.is_none() && settings.index.url.is_none());
+    }
+
+    #[test]
+    fn the_shipped_file_is_accepted_as_it_is_and_with_every_line_in_force() {
+        let shipped = include_str!("../systemd/covalentctl.toml");
+        parse(Path::new("x"), shipped).unwrap();
+        let in_force: String = shipped
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| !rest.starts_with(' '))
+                    .unwrap_or(line)
+            })
+            .fold(String::new(), |text, line| text + line + "\n");
+        let settings = parse(Path::new("x"), &in_force).unwrap();
+        assert!(settings.interpreter.is_some() && settings.index.proxy.is_some());
+    }
+
+    #[test]
+    fn a_malformed_file_is_refused_with_line_and_column() {
+        for (text, start, reason) in [
+            (
+                "generations = \"two\"",
+                ":1:15: ",
+                "invalid type: string \"two\", expected usize",
+            ),
+            ("\ninterpreter = /usr", ":2:15: ", "string"),
+            (
+                "[index]\nurll = \"x\"",
+                ":2:1: ",
+                "unknown field `urll`, expected one of `url`",
+            ),
+            (
+                "network = \"maybe\"",
+                ":1:11: ",
+                "expected `allowed` or `never`",
+            ),
+        ] {
+            let refused = refusal(text);
+            let start = format!("/etc/covalent/covalentctl.toml{start}");
+            assert!(
+                refused.starts_with(&start) && refused.contains(reason),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_refused_without_repeating_a_secret() {
+        assert!(refusal("generations = 0").contains("at least 1"));
+        assert!(refusal("interpreter = \"python3\"").contains("absolute path"));
+        let refused = refusal("[index]\nproxy = \"user:s3cret@proxy\"");
+        assert!(refused.contains("proxy must be an address") && !refused.contains("s3cret"));
+        let refused = refusal("[index]\npassword = s3cret");
+        assert!(
+            refused.contains(":2:") && !refused.contains("s3cret"),
+            "{refused}"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! What the helper remembers: one JSON file, and the lock that lets one run change things.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{self, Failure, Kind};
+use crate::file;
+use crate::host::Host;
+use crate::interpreter::Probes;
+use crate::progress::Progress;
+
+/// The remembered state. Every field may be missing in a file of another version.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct State {
+    /// What interpreters answered.
+    pub interpreters: Probes,
+    /// Why the newest attempt failed, until one succeeds.
+    pub failure: Option<FailedAttempt>,
+}
+
+/// An attempt to build what is wanted that failed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FailedAttempt {
+    /// When it failed.
+    pub when: Timestamp,
+    /// The kind's name, or `other`.
+    pub kind: String,
+    /// What happened and why.
+    pub message: String,
+    /// What to type next; empty where that is unknown.
+    pub next: String,
+    /// The fingerprint of what was wanted, where it was known.
+    pub fingerprint: Option<String>,
+}
+
+impl FailedAttempt {
+    /// The record of `error`.
+    pub fn new(error: &anyhow::Error, fingerprint: Option<String>) -> FailedAttempt {
+        let failure = failure::find(error);
+        FailedAttempt {
+            when: Timestamp::now(),
+            kind: failure
+                .map_or("other", |failure| failure.kind.name())
+                .into(),
+            message: failure::describe(error),
+            next: failure.map_or_else(String::new, |failure| failure.next.clone()),
+            fingerprint,
+        }
+    }
+}
+
+impl State {
+    /// Reads the file. One that is missing or can't be understood is an empty state: nothing in
+    /// it can't be found out again.
+    pub fn read(host: &Host) -> State {
+        fs::read(host.state().join("state.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Writes the file.
+    pub fn write(&self, host: &Host) -> Result<()> {
+        file::make_folder(&host.state(), 0o755)?;
+        let text = serde_json::to_vec_pretty(self).context("writing the state as JSON")?;
+        file::write(&host.state().join("state.json"), &text, 0o644)
+    }
+}
+
+/// Held by the one run that may change things, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for its turn.
+    pub fn acquire(host: &Host, progress: &Progress) -> Result<Lock> {
+        file::make_folder(&host.state(), 0o755)?;
+        let path = host.state().join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| match error.kind() {
+                ErrorKind::PermissionDenied => needs_root("changing the environment"),
+                _ => anyhow::Error::new(error).context(format!("opening {}", path.display())),
+            })?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            progress.say("another covalentctl is at work; waiting for it to end");
+            file.lock()
+                .with_context(|| format!("waiting for {}", path.display()))?;
+        }
+        Ok(Lock { _file: file })
+    }
+}
+
+/// The error of somebody who is not root.
+pub fn needs_root(what: &str) -> anyhow::Error {
+    Failure::error(
+        Kind::Permission,
+        format!("{what} needs root"),
+        "type the same command behind sudo",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        assert!(State::read(&host).failure.is_none());
+        let error = Failure::error(Kind::Space, "/opt is full", "make space");
+        let state = State {
+            failure: Some(FailedAttempt::new(&error, Some("f00".into()))),
+            ..State::default()
+        };
+        state.write(&host).unwrap();
+        let failure = State::read(&host).failure.unwrap();
+        assert_eq!(
+            (failure.kind.as_str(), failure.next.as_str()),
+            ("space", "make space")
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_version_or_a_damaged_one_stops_nobody() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        fs::create_dir_all(host.state()).unwrap();
+        for text in ["{\"from_the_future\": 1}", "{", ""] {
+            fs::write(host.state().join("state.json"), text).unwrap();
+            assert!(State::read(&host).interpreters.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_one_holds_the_lock() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        let first = Lock::acquire(&host, &Progress::new(true)).unwrap();
+        let other = File::open(host.state().join("lock")).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(first);
+        other.try_lock().unwrap();
+    }
+}

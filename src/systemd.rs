@@ -1,0 +1,46 @@
+//! What is asked of systemd, where one is running.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::command::Command;
+use crate::host::Host;
+use crate::server::UNIT;
+
+/// A question is answered at once, unless the machine is in trouble.
+const QUESTION_LIMIT: Duration = Duration::from_secs(30);
+
+/// A restart: the unit's own limits for stopping and starting, and some room.
+const RESTART_LIMIT: Duration = Duration::from_secs(300);
+
+/// Whether systemd is the machine's init (sd_booted(3)).
+pub fn is_running(host: &Host) -> bool {
+    host.is_real() && host.path("/run/systemd/system").is_dir()
+}
+
+/// Properties of the unit by their names (systemctl(1), `show`); empty without systemd.
+pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
+    if !is_running(host) {
+        return BTreeMap::new();
+    }
+    let output = Command::new("systemctl", QUESTION_LIMIT)
+        .args(["show", "--property", &properties.join(","), UNIT])
+        .output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+/// Restarts the server if it is running; a stopped one stays stopped.
+pub fn restart_if_running(host: &Host) -> Result<()> {
+    if is_running(host) {
+        Command::new("systemctl", RESTART_LIMIT)
+            .args(["try-restart", UNIT])
+            .run()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! The life of the environment in a temporary tree, as an ordinary user.
+//!
+//! uv and Python are shell scripts here: what is tested is what covalentctl makes of them. The
+//! real ones are in the tests that boot machines.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`.
+const UV: &str = r#"#!/bin/sh
+root=$(dirname "$0")/../../..
+echo "$*" >> "$root/uv-calls"
+shift 2 # --color never
+case "$1 $2" in
+    "venv --python") mkdir -p "$4/bin" && ln -s "$3" "$4/bin/python" ;;
+    "pip sync") if [ -e "$root/uv-fails" ]; then cat "$root/uv-fails" >&2; exit 1; fi ;;
+    "pip list") echo '[{"name": "covalent", "version": "0.240.0"}]' ;;
+esac
+"#;
+
+/// Answers as Python does, to the probe and to the verification.
+const PYTHON: &str = r#"#!/bin/sh
+case "$*" in
+    *verify.py*) echo '{"covalent": "0.240.0", "executors": ["dask", "local"]}' ;;
+    *implementation*)
+        echo '{"implementation": "cpython", "version": [3, 11, 2], "abi": "x", "missing": []}' ;;
+esac
+"#;
+
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new() -> Tree {
+        let tree = Tree(tempfile::tempdir().unwrap());
+        tree.program("usr/libexec/covalent/uv", UV);
+        tree.program("usr/bin/python3", PYTHON);
+        tree.write("usr/share/covalent/covalent.lock", "covalent==0.240.0\n");
+        tree.write("usr/share/covalent/wheelhouse/x.whl", "");
+        fs::create_dir_all(tree.path("opt")).unwrap();
+        tree
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn program(&self, path: &str, content: &str) {
+        let path = self.write(path, content);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn covalentctl(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_covalentctl"))
+            .args(arguments)
+            .env("COVALENTCTL_ROOT", self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.covalentctl(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &said
+    }
+
+    fn refused(&self, arguments: &[&str], status: i32) -> String {
+        let output = self.covalentctl(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        said
+    }
+
+    fn active(&self) -> PathBuf {
+        fs::read_link(self.path("opt/virtualenvs/covalent")).unwrap()
+    }
+
+    fn generations(&self) -> usize {
+        fs::read_dir(self.path("opt/virtualenvs/.covalent"))
+            .unwrap()
+            .count()
+    }
+
+    fn uv_calls(&self) -> usize {
+        fs::read_to_string(self.path("uv-calls"))
+            .unwrap()
+            .lines()
+            .count()
+    }
+}
+
+/// Identifiers hold the second in which a generation was made.
+fn next_second() {
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+}
+
+#[test]
+fn the_first_application_builds_and_the_second_does_nothing() {
+    let tree = Tree::new();
+    let said = tree.ok(&["apply"]);
+    assert!(
+        said.contains("opt/virtualenvs/covalent is ready: 1 packages, Python 3.11.2"),
+        "{said}"
+    );
+    let active = tree.active();
+    assert_eq!(active.parent(), Some(Path::new(".covalent")));
+    let environment = tree.path("opt/virtualenvs").join(&active);
+    assert_eq!(
+        fs::read_to_string(environment.join("constraints.txt")).unwrap(),
+        "covalent==0.240.0\n"
+    );
+
+    let calls = tree.uv_calls();
+    assert!(tree.ok(&["apply"]).contains("nothing to do"));
+    assert_eq!(tree.ok(&["apply", "--at-start"]), "");
+    assert_eq!((tree.active(), tree.uv_calls()), (active, calls));
+    assert_eq!(
+        tree.generations(),
+        1,
+        "no cache and no unfinished folder stays"
+    );
+}
+
+#[test]
+fn the_status_is_the_environments() {
+    let tree = Tree::new();
+    assert!(tree.covalentctl(&["status"]).status.code() == Some(10));
+    tree.ok(&["apply"]);
+    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["environment"]["packages"]["covalent"], "0.240.0");
+    assert_eq!(status["environment"]["source"], "the wheelhouse");
+    assert_eq!(status["environment"]["executors"][1], "local");
+    assert_eq!(status["failure"], serde_json::Value::Null);
+}
+
+#[test]
+fn only_the_configured_number_of_generations_stays() {
+    let tree = Tree::new();
+    for numpy in ["numpy<1", "numpy<2", "numpy<3"] {
+        tree.write("etc/covalent/requirements.d/local.txt", numpy);
+        tree.ok(&["apply"]);
+        next_second();
+    }
+    assert_eq!(tree.generations(), 2);
+    tree.write("etc/covalent/covalentctl.toml", "generations = 1\n");
+    tree.write("etc/covalent/requirements.d/local.txt", "numpy<4");
+    tree.ok(&["apply"]);
+    assert_eq!(tree.generations(), 1);
+}
+
+#[test]
+fn a_failed_build_changes_nothing_and_is_remembered_until_one_succeeds() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    let active = tree.active();
+    next_second();
+    tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");
+    tree.write("uv-fails", "Hash mismatch for `click==8.5.1`");
+
+    let said = tree.refused(&["apply"], 7);
+    assert!(
+        said.contains("click==8.5.1") && said.contains("Next: "),
+        "{said}"
+    );
+    assert_eq!((tree.active(), tree.generations()), (active.clone(), 1));
+    assert!(
+        tree.ok(&["status"])
+            .contains("the newest environment could not be made")
+    );
+
+    let calls = tree.uv_calls();
+    let said = tree.ok(&["apply", "--at-start"]);
+    assert!(
+        said.contains("warning") && said.contains("click==8.5.1"),
+        "{said}"
+    );
+    assert_eq!(
+        tree.uv_calls(),
+        calls,
+        "what is hopeless is not tried at every start"
+    );
+    let said = tree.ok(&["apply", "--transaction"]);
+    assert!(said.contains("the environment stays as it was"), "{said}");
+    assert!(tree.uv_calls() > calls);
+    assert_eq!(tree.active(), active);
+
+    fs::remove_file(tree.path("uv-fails")).unwrap();
+    tree.ok(&["apply"]);
+    assert_ne!(tree.active(), active);
+    assert!(!tree.ok(&["status"]).contains("could not be made"));
+}
+
+#[test]
+fn without_an_environment_a_transaction_fails_too() {
+    let tree = Tree::new();
+    tree.write("uv-fails", "No space left on device (os error 28)");
+    for arguments in [
+        &["apply"][..],
+        &["apply", "--transaction"],
+        &["apply", "--at-start"],
+    ] {
+        tree.refused(arguments, 6);
+    }
+    assert_eq!(tree.generations(), 0);
+    assert!(!tree.path("opt/virtualenvs/covalent").exists());
+}
+
+#[test]
+fn a_transaction_leaves_a_mark_when_the_server_has_to_be_restarted() {
+    let tree = Tree::new();
+    let mark = tree.path("var/lib/covalentctl/restart-requested");
+    tree.ok(&["apply", "--transaction"]);
+    assert!(mark.exists());
+    fs::remove_file(&mark).unwrap();
+    tree.ok(&["apply", "--transaction"]);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn what_an_interrupted_build_left_is_swept_away() {
+    let tree = Tree::new();
+    tree.write(
+        "opt/virtualenvs/.covalent/20260101T000000Z-0000000/bin/python",
+        "",
+    );
+    tree.write(
+        "opt/virtualenvs/.covalent/.20260101T000000Z-0000000.cache/x",
+        "",
+    );
+    tree.ok(&["apply"]);
+    assert_eq!(tree.generations(), 1);
+}
+
+#[test]
+fn an_environment_made_by_hand_is_moved_aside() {
+    let tree = Tree::new();
+    tree.write("opt/virtualenvs/covalent/pyvenv.cfg", "by hand");
+    let said = tree.ok(&["apply"]);
+    let aside = said.split("it is now ").nth(1).unwrap().trim();
+    assert_eq!(
+        fs::read_to_string(Path::new(aside).join("pyvenv.cfg")).unwrap(),
+        "by hand"
+    );
+    tree.active();
+}
+
+#[test]
+fn an_environment_whose_interpreter_is_gone_is_made_again() {
+    let tree = Tree::new();
+    tree.program("usr/bin/python3.11", PYTHON);
+    fs::remove_file(tree.path("usr/bin/python3")).unwrap();
+    symlink("python3.11", tree.path("usr/bin/python3")).unwrap();
+    tree.ok(&["apply"]);
+    let active = tree.active();
+    next_second();
+
+    fs::remove_file(tree.path("usr/bin/python3")).unwrap();
+    fs::rename(
+        tree.path("usr/bin/python3.11"),
+        tree.path("usr/bin/python3.13"),
+    )
+    .unwrap();
+    symlink("python3.13", tree.path("usr/bin/python3")).unwrap();
+    tree.ok(&["apply", "--at-start"]);
+    assert_ne!(tree.active(), active);
+
+    fs::remove_file(tree.path("usr/bin/python3.13")).unwrap();
+    let said = tree.refused(&["apply", "--at-start"], 4);
+    assert!(said.contains("Python 3.10 to 3.14"), "{said}");
+    assert!(tree.refused(&["serve"], 10).contains("which is gone"));
+}
+
+#[test]
+fn a_malformed_settings_file_is_named_with_line_and_column() {
+    let tree = Tree::new();
+    tree.write("etc/covalent/covalentctl.toml", "generations = \"many\"\n");
+    let said = tree.refused(&["apply"], 3);
+    assert!(said.contains("covalentctl.toml:1:15: "), "{said}");
+    assert!(
+        said.contains("invalid type: string \"many\", expected usize"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_start_refuses_a_harmful_line_of_the_environment_file_and_warns_of_a_harmless_one() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    tree.write("etc/covalent/covalent.env", "COVALENT_SVC_PROT=48009\n");
+    let said = tree.ok(&["apply", "--at-start"]);
+    assert!(
+        said.contains("covalent.env:1: COVALENT_SVC_PROT is read by nobody"),
+        "{said}"
+    );
+    tree.write("etc/covalent/covalent.env", "# x\nCOVALENT_SVC_PORT=http\n");
+    let said = tree.refused(&["apply", "--at-start"], 3);
+    assert!(
+        said.contains("covalent.env:2: COVALENT_SVC_PORT must be a port"),
+        "{said}"
+    );
+}
