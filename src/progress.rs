@@ -16,26 +16,27 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     terminal: bool,
-    quiet: bool,
 }
 
 impl Progress {
-    /// Lines on standard error, none of them when `quiet`.
-    pub fn new(quiet: bool) -> Progress {
+    /// Lines, and the seconds where standard error is a terminal.
+    pub fn interactive() -> Progress {
         Progress {
             terminal: std::io::stderr().is_terminal(),
-            quiet,
         }
+    }
+
+    /// Nothing but lines: apt gives its children a terminal also when its own output is a log.
+    pub fn plain() -> Progress {
+        Progress { terminal: false }
     }
 
     /// Says one thing.
     pub fn say(&self, text: &str) {
-        if !self.quiet {
-            eprintln!("covalentctl: {text}");
-        }
+        eprintln!("covalentctl: {text}");
     }
 
-    /// Says one thing that must be seen, quiet or not.
+    /// Says one thing that is wrong, though nothing fails.
     pub fn warn(&self, text: &str) {
         eprintln!("covalentctl: warning: {text}");
     }
@@ -43,7 +44,7 @@ impl Progress {
     /// Does `work`, says what it is and how long it took, and returns both.
     pub fn step<T>(&self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
         let start = Instant::now();
-        let result = if self.terminal && !self.quiet {
+        let result = if self.terminal {
             let (done, wait) = mpsc::channel::<()>();
             thread::scope(|scope| {
                 scope.spawn(move || tick(what, start, &wait));

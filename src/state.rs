@@ -147,7 +147,7 @@ mod tests {
     fn only_one_holds_the_lock() {
         let tree = tempfile::tempdir().unwrap();
         let host = Host::at(tree.path());
-        let first = Lock::acquire(&host, &Progress::new(true)).unwrap();
+        let first = Lock::acquire(&host, &Progress::plain()).unwrap();
         let other = File::open(host.state().join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(first);

@@ -43,7 +43,10 @@ impl Apply {
         if host.is_real() && !rustix::process::geteuid().is_root() {
             return Err(needs_root("changing the environment"));
         }
-        let progress = Progress::new(false);
+        let progress = match self.transaction {
+            true => Progress::plain(),
+            false => Progress::interactive(),
+        };
         if self.at_start {
             check_environment_file(host, &progress)?;
         }
