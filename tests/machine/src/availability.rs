@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs;
-use std::io::{Write, stderr};
 use std::path::Path;
 
 /// The programs that boot and enter a machine, and the Debian packages they are in.
@@ -17,7 +16,7 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 /// Whether machines can be booted here; otherwise why not, and what to type.
-pub fn available() -> Result<(), String> {
+pub(crate) fn available() -> Result<(), String> {
     for (program, package) in PROGRAMS {
         if !is_on_path(program) {
             return Err(format!(
@@ -29,35 +28,6 @@ pub fn available() -> Result<(), String> {
         return Err("only root can boot machines; run the tests as root".into());
     }
     Ok(())
-}
-
-/// What [`require!`](crate::require) does: true if machines can be booted,
-/// false after saying why the test is skipped.
-///
-/// # Panics
-/// In CI (`CI` is set), where a test that did not run must not look like one that passed.
-pub fn skip_or_fail() -> bool {
-    let Err(reason) = available() else {
-        return true;
-    };
-    assert!(
-        env::var_os("CI").is_none(),
-        "no machine can be booted: {reason}"
-    );
-    // Not eprintln!, which the test harness hides when a test passes.
-    let _ = writeln!(stderr(), "skipped: {reason}");
-    false
-}
-
-/// Leaves a test that returns `Result<()>` if machines cannot be booted here:
-/// with a line that says so, or with a failure where `CI` is set.
-#[macro_export]
-macro_rules! require {
-    () => {
-        if !$crate::skip_or_fail() {
-            return Ok(());
-        }
-    };
 }
 
 fn is_on_path(program: &str) -> bool {

@@ -58,7 +58,10 @@ machine='
     shift 3
     trap "touch \"$directory/ended\"" EXIT
     mount -t overlay overlay "$directory/root" \
-        -o "lowerdir=$root,upperdir=$directory/upper,workdir=$directory/work,volatile"
+        -o "lowerdir=$root,upperdir=$directory/upper,workdir=$directory/work,volatile" || {
+            echo "target/ must be on a disk (ext4, xfs, btrfs) or a tmpfs, not on an overlay itself"
+            exit 1
+        }
     # nspawn keeps its own records here; they vanish with the namespace.
     mkdir -p /run/systemd/nspawn /run/netns
     mount -t tmpfs tmpfs /run/systemd/nspawn

@@ -6,8 +6,8 @@ use anyhow::Result;
 use machine::Machine;
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn a_machine_is_a_booted_server() -> Result<()> {
-    machine::require!();
     let machine = Machine::builder("bookworm").boot()?;
 
     assert_eq!(machine.ok("cat /proc/1/comm")?, "systemd\n");
@@ -30,8 +30,8 @@ fn a_machine_is_a_booted_server() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn scripts_take_input_stop_at_the_first_failure_and_keep_to_their_time() -> Result<()> {
-    machine::require!();
     let machine = Machine::builder("bookworm").boot()?;
 
     let sorted = machine.script("sort").input("b\na\n").ok()?;
@@ -66,8 +66,8 @@ fn scripts_take_input_stop_at_the_first_failure_and_keep_to_their_time() -> Resu
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn files_are_written_read_and_shown() -> Result<()> {
-    machine::require!();
     let shown = tempfile::tempdir()?;
     std::fs::write(shown.path().join("hello"), "from outside\n")?;
     let machine = Machine::builder("bookworm")
@@ -94,8 +94,8 @@ fn files_are_written_read_and_shown() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn machines_share_no_network_with_the_host_or_each_other() -> Result<()> {
-    machine::require!();
     let first = Machine::builder("bookworm").boot()?;
     let second = Machine::builder("bookworm").beside(&first).boot()?;
 
@@ -131,8 +131,8 @@ fn machines_share_no_network_with_the_host_or_each_other() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn the_disk_survives_a_reboot_and_a_power_cut() -> Result<()> {
-    machine::require!();
     let mut machine = Machine::builder("bookworm").boot()?;
     let identity = |machine: &Machine| machine.ok("cat /etc/machine-id");
     let before = identity(&machine)?;

@@ -52,7 +52,9 @@ fn signal(signal: &str, number: u32) -> Result<()> {
 
 /// A program that has booted a machine and waits; and how its machine's name begins.
 fn owner() -> Result<(Child, String)> {
-    let mut owner = Command::new(env!("CARGO_BIN_EXE_machine"))
+    // A test that runs in the background of a script inherits "ignore SIGINT".
+    let mut owner = Command::new("env")
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_machine")])
         .args([
             "boot",
             "bookworm",
@@ -77,8 +79,8 @@ fn owner() -> Result<(Child, String)> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn nothing_is_left_after_a_drop() -> Result<()> {
-    machine::require!();
     let machine = Machine::builder("bookworm").boot()?;
     machine.ok(
         "setsid sleep 900 >/dev/null 2>&1 & dd if=/dev/zero of=/root/big bs=1M count=50 2>&1",
@@ -90,8 +92,8 @@ fn nothing_is_left_after_a_drop() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn nothing_is_left_after_a_panic() -> Result<()> {
-    machine::require!();
     let machine = Machine::builder("bookworm").boot()?;
     let name = machine.name();
     let failed = panic::catch_unwind(move || {
@@ -104,8 +106,8 @@ fn nothing_is_left_after_a_panic() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn nothing_is_left_after_ctrl_c() -> Result<()> {
-    machine::require!();
     let (mut owner, name) = owner()?;
     signal("-INT", owner.id())?;
     owner.wait()?;
@@ -113,8 +115,8 @@ fn nothing_is_left_after_ctrl_c() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn nothing_is_left_after_the_owner_was_killed() -> Result<()> {
-    machine::require!();
     let (mut owner, name) = owner()?;
     owner.kill()?;
     owner.wait()?;
@@ -122,8 +124,8 @@ fn nothing_is_left_after_the_owner_was_killed() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn a_killed_supervisor_ends_the_machine_and_the_next_boot_sweeps() -> Result<()> {
-    machine::require!();
     let (mut owner, name) = owner()?;
     let supervisor = Command::new("pgrep")
         .args([
@@ -145,8 +147,8 @@ fn a_killed_supervisor_ends_the_machine_and_the_next_boot_sweeps() -> Result<()>
 }
 
 #[test]
+#[ignore = "boots machines: scripts/test"]
 fn a_root_that_cannot_boot_is_told_with_what_its_console_said() -> Result<()> {
-    machine::require!();
     let root = tempfile::tempdir()?;
     fs::create_dir(root.path().join("usr"))?;
     let path = root.path().to_str().context("a path")?;

@@ -1,0 +1,139 @@
+//! Covalent's packages on a machine: the two families, and what is asked of either.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::command::Output;
+use crate::machine::Machine;
+use crate::root::project;
+use crate::wait::wait_until;
+use anyhow::{Context, Result, ensure};
+
+/// Where a machine sees the packages.
+pub const DIST: &str = "/dist";
+
+/// Where a machine sees the packages of the next revision.
+pub const UPGRADE: &str = "/upgrade";
+
+/// The Python of the environment.
+pub const PYTHON: &str = "/opt/virtualenvs/covalent/bin/python";
+
+/// A server that has started answers well within this, on two busy cores.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A family of package managers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// apt and dpkg.
+    Deb,
+    /// dnf and rpm.
+    Rpm,
+}
+
+impl Family {
+    /// Installs both packages of a folder; an older version is upgraded.
+    pub fn install(self, machine: &Machine, folder: &str) -> Result<String> {
+        let script = match self {
+            Family::Deb => "apt-get install --yes \"$1\"/*.deb 2>&1",
+            Family::Rpm => "dnf install --assumeyes --disablerepo='*' \"$1\"/*.rpm 2>&1",
+        };
+        machine.script(script).arguments([folder]).ok()
+    }
+
+    /// Installs the same version again.
+    pub fn reinstall(self, machine: &Machine, folder: &str) -> Result<String> {
+        let script = match self {
+            Family::Deb => "apt-get install --yes --reinstall \"$1\"/*.deb 2>&1",
+            Family::Rpm => "dnf reinstall --assumeyes --disablerepo='*' \"$1\"/*.rpm 2>&1",
+        };
+        machine.script(script).arguments([folder]).ok()
+    }
+
+    /// Removes both packages.
+    pub fn remove(self, machine: &Machine) -> Result<String> {
+        machine.ok(match self {
+            Family::Deb => "apt-get remove --yes covalent covalent-wheels 2>&1",
+            Family::Rpm => "dnf remove --assumeyes covalent covalent-wheels 2>&1",
+        })
+    }
+
+    /// What the package manager finds changed in the files of the packages.
+    pub fn verify(self, machine: &Machine) -> Result<Output> {
+        machine.sh(match self {
+            Family::Deb => "dpkg --verify covalent covalent-wheels",
+            Family::Rpm => "rpm --verify covalent covalent-wheels",
+        })
+    }
+}
+
+/// A machine of `suite` with the packages at hand and nothing installed, without a network.
+pub fn boot(suite: &str) -> Result<Machine> {
+    Machine::builder(suite)
+        .bind_read_only(in_project("dist"), DIST)
+        .bind_read_only(in_project("target/upgrade"), UPGRADE)
+        .bind_read_only(in_project("tests/workflows"), "/workflows")
+        .boot()
+}
+
+/// A path of the repository.
+pub fn in_project(path: &str) -> PathBuf {
+    project().join(path)
+}
+
+/// A property of the unit, as `systemctl show` prints it.
+pub fn property(machine: &Machine, name: &str) -> Result<String> {
+    let script = "systemctl show --property \"$1\" --value covalent.service";
+    let value = machine.script(script).arguments([name]).ok()?;
+    Ok(value.trim().to_string())
+}
+
+/// Waits until the API answers from its database on `port`.
+pub fn wait_for_answer(machine: &Machine, port: u16) -> Result<()> {
+    let address = format!("http://localhost:{port}/api/v1/dispatches/list?count=1");
+    wait_until(&address, ANSWER_LIMIT, || {
+        machine
+            .script("curl --silent --show-error --fail \"$1\"")
+            .arguments([&address])
+            .ok()
+    })
+    .map(drop)
+}
+
+/// Runs kinds of the sample workflows as an ordinary user: all of them, or those in `only`.
+pub fn run_workflows(machine: &Machine, only: Option<&str>) -> Result<()> {
+    let choice = only.map_or(String::new(), |kinds| format!(" --only {kinds}"));
+    let output = machine
+        .script(&format!("{PYTHON} /workflows/sample.py{choice}"))
+        .user("alice")
+        .limit(Duration::from_secs(900))
+        .run()?;
+    let passed = output
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("PASS "))
+        .count();
+    ensure!(
+        output.success() && passed > 0,
+        "the sample workflows: {output}"
+    );
+    Ok(())
+}
+
+/// The addresses of every listening TCP socket that is not on loopback.
+pub fn open_sockets(machine: &Machine) -> Result<Vec<String>> {
+    let listening = machine.ok("ss --listening --tcp --numeric --no-header")?;
+    listening
+        .lines()
+        .map(|line| {
+            line.split_whitespace()
+                .nth(3)
+                .context("a line of ss has no address")
+        })
+        .filter(|address| {
+            !address
+                .as_ref()
+                .is_ok_and(|address| address.starts_with("127.") || address.starts_with("[::1]"))
+        })
+        .map(|address| address.map(String::from))
+        .collect()
+}
