@@ -1,0 +1,64 @@
+"""Runs Covalent as a service: `<environment>/bin/python -u <this directory>`.
+
+Everything is read from the environment. What happens, in this order:
+
+1. the settings are read and checked, the port is bound (nothing else is touched if that fails),
+2. the directories and covalent.conf are brought in line with the settings,
+3. Covalent is imported, its database prepared, its Dask cluster started, its API served.
+
+Exit codes: 0 stopped on request; 1 could not start, or failed while running; 78 could not
+start for a reason that a restart does not cure (a wrong setting, a database to be looked at).
+"""
+
+import logging
+import multiprocessing
+import os
+import sys
+
+from covalent_service import configuration, directories, listener, logs, packages
+from covalent_service.notify import Notifier
+from covalent_service.refusal import Refusal
+from covalent_service.settings import Settings
+
+# The directory of this file was needed for the imports above; at the end of the path it
+# cannot hide anything from the tasks, who inherit it.
+sys.path.append(sys.path.pop(0))
+
+
+def main() -> int:
+    """Run the service until it is told to stop; return its exit code."""
+    # Python 3.14 made forkserver the default, which carries no adjustment into a child.
+    multiprocessing.set_start_method("fork")
+    logs.to_standard_error()
+    log = logging.getLogger("covalent_service")
+    notifier = Notifier.taken_from(os.environ)
+    try:
+        settings = Settings.read(os.environ)
+        for note in settings.notes:
+            log.warning(note)
+        notifier.status("binding the port")
+        socket = listener.bind(settings.bind_address, settings.port)
+        settings.export(os.environ)
+        packages.announce(os.environ)
+        directories.create(settings)
+        configuration.rewrite(settings.config_file, settings.heartbeat_interval)
+        notifier.status("loading Covalent")
+        from covalent_service import service  # imports Covalent, which reads all of the above
+
+        return service.run(settings, socket, notifier)
+    except Refusal as refusal:
+        log.error(refusal)
+        return refusal.exit_code
+    except KeyboardInterrupt:
+        return 0
+    except Exception:
+        log.exception("the server failed")
+        return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads and pools of Covalent and Dask would hold an ordinary exit up, some for ever.
+    os._exit(code)

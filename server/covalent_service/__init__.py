@@ -1,0 +1,1 @@
+"""The parts of the launcher: one noun, one module."""

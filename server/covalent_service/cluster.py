@@ -1,0 +1,69 @@
+"""The Dask cluster: a process of Covalent's that keeps the scheduler and starts the workers."""
+
+import os
+import signal
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import Any
+
+from covalent._shared_files import logger
+from covalent._shared_files.config import update_config
+from covalent_dispatcher._service import app_dask
+
+from covalent_service import adjustments
+from covalent_service.refusal import Refusal
+
+START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
+
+
+class Cluster:
+    """The cluster of this server, from its start to its end."""
+
+    def __init__(self, dashboard: str) -> None:
+        adjustments.dashboard_address(app_dask, dashboard)
+        adjustments.cluster_failure(app_dask)
+        adjustments.cluster_stays(app_dask)
+        adjustments.worker_preload("covalent_service.worker")
+        self._news, far_end = Pipe(duplex=False)
+        self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
+
+    def start(self) -> None:
+        """Start it and tell Covalent where it is, or refuse with its last words."""
+        self._process.start()
+        ready = wait([self._news, self.ended], START_TIMEOUT)
+        if self._news in ready:
+            news = self._news.recv()
+            if isinstance(news, dict):
+                update_config(news)
+                return
+            raise Refusal(f"the Dask cluster did not start: {news}")
+        if self.ended in ready:
+            raise Refusal(f"the Dask cluster did not start: {self.last_words()}")
+        raise Refusal(f"the Dask cluster was not ready after {START_TIMEOUT} seconds")
+
+    @property
+    def ended(self) -> int:
+        """A handle that `multiprocessing.connection.wait` returns when the process is gone."""
+        return self._process.sentinel
+
+    def last_words(self) -> str:
+        """How the process ended."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
+
+
+class _Process(app_dask.DaskCluster):
+    """Covalent's process, which reports a failure instead of leaving the server waiting."""
+
+    def run(self) -> Any:
+        os.setsid()  # Ctrl-C in a terminal is the launcher's business: it ends the cluster
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            super().run()
+        except BaseException as error:
+            self.conn.send(str(error) or type(error).__name__)
+            raise

@@ -1,0 +1,94 @@
+"""covalent.conf, rewritten before each start so that the environment counts.
+
+Covalent copies its environment into this file at the first start, and from then on takes
+the file's word over the environment's. What has no variable is kept: the executors'
+settings (the Settings page of the UI writes them), and the size of the Dask cluster.
+"""
+
+import importlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+
+FROM_THE_ENVIRONMENT = ("sdk", "dispatcher", "dask", "workflow_data", "user_interface")
+DASK_SIZE = ("mem_per_worker", "threads_per_worker", "num_workers")
+MODE = 0o640
+
+log = logging.getLogger(__name__)
+
+
+class Codec(Protocol):
+    """The two functions of the `toml` package that are needed."""
+
+    def loads(self, text: str) -> dict[str, Any]: ...
+
+    def dumps(self, value: dict[str, Any]) -> str: ...
+
+
+def rewrite(path: Path, heartbeat_interval: int, codec: Codec | None = None) -> None:
+    """Replace the file by what is to be kept of it; move it aside if it cannot be read."""
+    codec = codec or importlib.import_module("toml")  # what Covalent itself uses
+    try:
+        new = kept(_load(path, codec))
+        # Covalent takes COVALENT_HEARTBEAT_INTERVAL as text, and fails to sleep that long.
+        new["dispatcher"] = {"heartbeat_interval": heartbeat_interval}
+        _replace(path, codec.dumps(new))
+    except OSError as error:
+        raise Refusal(
+            f"cannot rewrite {path}: {error.strerror} ({error.filename}); "
+            "it and its directory must belong to the user of the service",
+            NEEDS_ATTENTION,
+        ) from None
+
+
+def kept(old: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that no environment variable speaks for."""
+    new = {name: value for name, value in old.items() if name not in FROM_THE_ENVIRONMENT}
+    dask = old.get("dask", {})
+    new["dask"] = {name: dask[name] for name in DASK_SIZE if name in dask}
+    return new
+
+
+def _load(path: Path, codec: Codec) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        return _set_aside(path, error)
+    try:
+        return codec.loads(text) if text.strip() else {}
+    # A damaged file makes the toml package fail in many ways, not only with its own error.
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        return _set_aside(path, error)
+
+
+def _set_aside(path: Path, error: Exception) -> dict[str, Any]:
+    broken = path.with_name(path.name + ".broken")
+    path.replace(broken)
+    log.warning(
+        "%s cannot be read (%s): moved to %s, started with the defaults of every executor",
+        path,
+        error,
+        broken,
+    )
+    return {}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write so that nobody ever sees half a file."""
+    descriptor, draft = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

@@ -1,0 +1,162 @@
+"""Covalent's database: made or upgraded before the server opens it, and put in order."""
+
+import os
+import sqlite3
+import warnings
+from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from sqlalchemy.engine import make_url
+
+from covalent_service.logs import SERVICE
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+
+if TYPE_CHECKING:
+    from covalent_dispatcher._db.datastore import DataStore
+
+URL_VARIABLE = "COVALENT_DATABASE_URL"
+# The states that nothing but a running server ever leads out of.
+UNFINISHED_WORKFLOW = ("STARTING", "RUNNING")
+UNFINISHED_TASK = (
+    "STARTING",
+    "DISPATCHING",
+    "RUNNING",
+    "PENDING_POSTPROCESSING",
+    "POSTPROCESSING",
+)
+
+
+def check_url(url: str | None) -> None:
+    """Refuse an address that Covalent would fail to import with. It may hold a password."""
+    if not url:
+        return
+    try:
+        sqlalchemy.create_engine(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise Refusal(
+            f"{URL_VARIABLE} is not a database address that SQLAlchemy knows, "
+            "such as postgresql+psycopg2://user:password@host/name",
+            NEEDS_ATTENTION,
+        ) from None
+    except ImportError as error:
+        raise Refusal(
+            f"{URL_VARIABLE} needs a driver that is not in the environment ({error}): "
+            "install it, for PostgreSQL the Python package psycopg2-binary",
+            NEEDS_ATTENTION,
+        ) from None
+
+
+def prepare(store: "DataStore") -> None:
+    """Bring the schema to the revision of this Covalent."""
+    try:
+        revision, head = store.current_revision(), store.current_head()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise Refusal(f"cannot open the database {_name(store)}: {_reason(error)}") from None
+    if revision == head:
+        return
+    if store.engine.url.get_backend_name() == "sqlite":
+        _upgrade_file(store, Path(store.engine.url.database), revision, head)
+    elif revision is None:
+        _create_schema(store)
+    else:
+        raise Refusal(
+            f"the database {_name(store)} is of an older Covalent (revision {revision}, {head} "
+            "is needed): back it up, then run `covalent db migrate` in the environment and with "
+            "the settings of the service",
+            NEEDS_ATTENTION,
+        )
+
+
+def cancel_unfinished(store: "DataStore") -> int:
+    """Mark what no server runs any more as CANCELLED; return the number of workflows.
+
+    Covalent leaves it RUNNING for ever, and such a workflow cannot even be cancelled.
+    As CANCELLED it can be redispatched with the results of the tasks that were finished.
+    """
+    from covalent_dispatcher._db.models import Electron, Lattice
+
+    unfinished = Lattice.status.in_(UNFINISHED_WORKFLOW)
+    cancelled = {"status": "CANCELLED", "completed_at": datetime.now(timezone.utc)}
+    with store.session() as session:
+        workflows = sqlalchemy.select(Lattice.id).where(unfinished)
+        session.query(Electron).filter(
+            Electron.status.in_(UNFINISHED_TASK), Electron.parent_lattice_id.in_(workflows)
+        ).update(cancelled, synchronize_session=False)
+        return (
+            session.query(Lattice).filter(unfinished).update(cancelled, synchronize_session=False)
+        )
+
+
+def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: str) -> None:
+    """Run the migrations on a copy and put it in place if they succeed.
+
+    SQLite cannot take a failed migration back. This way neither a failure nor a power cut
+    leaves anything but the old database or the new one. The old one stays beside it.
+    """
+    draft = file.with_name(file.name + ".upgrading")
+    try:
+        _remove(draft)
+        with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(draft)) as new:
+            old.backup(new)
+        draft.chmod(file.stat().st_mode & 0o777)
+        with _database_at(draft), warnings.catch_warnings():
+            # Covalent's own command does the same: its migrations warn about nothing but SQLite.
+            warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
+            type(store).factory().run_migrations(logging_enabled=False)
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        if revision is not None:
+            backup = file.with_name(f"{file.name}.{revision}")
+            _remove(backup)
+            os.link(file, backup)
+            SERVICE.info("database upgraded; %s is as it was before", backup)
+        os.replace(draft, file)
+    except Exception as error:
+        raise Refusal(
+            f"the database {file} (revision {revision or 'none'}) cannot be brought to revision "
+            f"{head}: {_reason(error)}. It was left as it is: move it away to start with a new "
+            "one, or go back to the Covalent that wrote it",
+            NEEDS_ATTENTION,
+        ) from None
+    finally:
+        _remove(draft)
+        store.engine.dispose()
+
+
+def _create_schema(store: "DataStore") -> None:
+    """Make all tables at once: Covalent's migrations fail on a new PostgreSQL database."""
+    from alembic import command
+    from covalent_dispatcher._db import models
+
+    models.Base.metadata.create_all(store.engine)
+    command.stamp(store.get_alembic_config(logging_enabled=False), "head")
+
+
+@contextmanager
+def _database_at(file: Path) -> Iterator[None]:
+    """Covalent's migrations take their database from the environment."""
+    before = os.environ.get(URL_VARIABLE)
+    os.environ[URL_VARIABLE] = f"sqlite+pysqlite:///{file}"
+    try:
+        yield
+    finally:
+        del os.environ[URL_VARIABLE]
+        if before is not None:
+            os.environ[URL_VARIABLE] = before
+
+
+def _remove(file: Path) -> None:
+    for leftover in (file, file.with_name(file.name + "-journal")):
+        leftover.unlink(missing_ok=True)
+
+
+def _name(store: "DataStore") -> str:
+    return make_url(store.db_URL).render_as_string(hide_password=True)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'}"

@@ -1,0 +1,36 @@
+"""The directories that Covalent expects, or makes too late, or with everybody's rights."""
+
+import os
+from pathlib import Path
+
+from covalent_service import packages
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+from covalent_service.settings import Settings
+
+MODE = 0o750
+
+
+def create(settings: Settings) -> None:
+    """Make what is missing. What exists keeps its owner and its mode."""
+    for directory in (
+        settings.config_file.parent,
+        settings.executor_dir,
+        settings.data_dir,
+        settings.cache_dir,
+        settings.log_dir,
+        settings.database_file.parent,
+        # A directory that is missing when Python first searches it is never looked at again.
+        *map(Path, packages.directories(os.environ)),
+    ):
+        _create(directory)
+
+
+def _create(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"cannot create the directory {directory}: {error.strerror} ({error.filename}); "
+            "create it and give it to the user of the service",
+            NEEDS_ATTENTION,
+        ) from None

@@ -1,0 +1,33 @@
+"""Messages to systemd, as described in sd_notify(3): one datagram each."""
+
+import socket
+from collections.abc import MutableMapping
+
+
+class Notifier:
+    """Talks to the socket that systemd gave to the service; without one, says nothing."""
+
+    def __init__(self, address: str = "", watchdog_microseconds: str = "") -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        # Half of the limit, as sd_watchdog_enabled(3) advises. Seconds; 0 means no watchdog.
+        self.ping_interval = int(watchdog_microseconds or 0) / 2_000_000
+
+    @classmethod
+    def taken_from(cls, environ: MutableMapping[str, str]) -> "Notifier":
+        """Take the variables out of the environment, which the tasks inherit."""
+        environ.pop("WATCHDOG_PID", None)
+        return cls(environ.pop("NOTIFY_SOCKET", ""), environ.pop("WATCHDOG_USEC", ""))
+
+    def status(self, text: str) -> None:
+        """Show `text` in `systemctl status`."""
+        self.send(f"STATUS={text}")
+
+    def send(self, message: str) -> None:
+        """Send one message. Who does not listen any more misses it; the service goes on."""
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.sendto(message.encode(), self._address)
+        except OSError:
+            pass

@@ -1,0 +1,59 @@
+"""Whether the server answers: asked over the network, as a client would."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from covalent_service.logs import SERVICE
+from covalent_service.notify import Notifier
+from covalent_service.settings import Settings
+
+# Reads the database, unlike "/", which answers even when nothing works.
+QUESTION = "/api/v1/dispatches/list?count=1"
+TIMEOUT = 10  # seconds for one answer
+INTERVAL = 0.1  # seconds between two questions until the first answer
+START_TIMEOUT = 60  # seconds from listening to the first good answer
+
+
+class Readiness(Thread):
+    """Says READY once, then keeps systemd's watchdog quiet as long as the server answers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        notifier: Notifier,
+        give_up: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="readiness", daemon=True)
+        self._settings = settings
+        host, self._port = listener.getsockname()
+        self._host = "127.0.0.1" if host == "0.0.0.0" else host
+        self._notifier = notifier
+        self._give_up = give_up
+
+    def run(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while (answer := self._ask()) != "200":
+            if time.monotonic() > deadline:
+                self._give_up(f"not ready after {START_TIMEOUT} seconds: {QUESTION} gave {answer}")
+                return
+            time.sleep(INTERVAL)
+        self._notifier.send(f"READY=1\nSTATUS=serving at {self._settings.url}")
+        SERVICE.info("ready at %s", self._settings.url)
+        while self._notifier.ping_interval:
+            if self._ask() == "200":
+                self._notifier.send("WATCHDOG=1")
+            time.sleep(self._notifier.ping_interval)
+
+    def _ask(self) -> str:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+        try:
+            connection.request("GET", QUESTION)
+            return str(connection.getresponse().status)
+        except (OSError, http.client.HTTPException) as error:
+            return type(error).__name__
+        finally:
+            connection.close()

@@ -1,0 +1,164 @@
+"""The server itself: Covalent's application, run to its end."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from multiprocessing.connection import wait
+from threading import Lock, Thread, Timer
+from typing import Any, NoReturn
+
+import uvicorn
+
+from covalent_service import adjustments, children, database, logs
+from covalent_service.logs import SERVICE
+from covalent_service.notify import Notifier
+from covalent_service.readiness import Readiness
+from covalent_service.refusal import FAILED
+from covalent_service.settings import Settings
+
+# Seconds that open requests get at the end: the UI's long poll alone would take 25.
+REQUESTS_TIMEOUT = 2
+# Seconds for the whole stop. Local workflows are cancelled at once; remote executors
+# (clusters, clouds) are told to cancel their jobs, and that takes a while.
+STOP_TIMEOUT = 12
+
+
+class StopRequested(BaseException):
+    """A signal that came before there was a server to stop."""
+
+
+def run(settings: Settings, listener: socket.socket, notifier: Notifier) -> int:
+    """Start what Covalent consists of, serve until told to stop, leave nothing behind."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    children.adopt()
+    try:
+        return _Service(settings, listener, notifier).run()
+    except StopRequested:
+        return 0
+    finally:
+        children.kill()
+
+
+def _interrupt(_number: int, _frame: Any) -> NoReturn:
+    raise StopRequested
+
+
+class _Service:
+    def __init__(self, settings: Settings, listener: socket.socket, notifier: Notifier) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._notifier = notifier
+        self._store: Any = None
+        self._server: Any = None
+        self._exit_code = 0
+        self._finishing = Lock()
+
+    def run(self) -> int:
+        database.check_url(os.environ.get(database.URL_VARIABLE))
+        self._prepare_database()
+        config = self._load()
+        # Forked as late as this, the cluster shares the memory of all that is loaded by now.
+        cluster = self._start_cluster() if self._settings.dask else None
+        self._notifier.status("waiting for the first answer")
+        self._server = _Server(config, self._begin_to_stop)
+        Readiness(self._settings, self._listener, self._notifier, self._fail).start()
+        if cluster:
+            Thread(target=self._watch, args=(cluster,), name="dask", daemon=True).start()
+        # uvicorn takes the signals over as it starts, and raises them again when it is done.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._server.handle_exit)
+        try:
+            self._server.run(sockets=[self._listener])
+        except SystemExit:
+            SERVICE.error("the server ended while it was starting")
+            self._exit_code = FAILED
+        self._finish()
+        return self._exit_code
+
+    def _prepare_database(self) -> None:
+        self._notifier.status("preparing the database")
+        from covalent_dispatcher._db.datastore import workflow_db
+
+        self._store = workflow_db
+        database.prepare(workflow_db)
+        if count := database.cancel_unfinished(workflow_db):
+            SERVICE.warning(
+                "%d workflow(s) that an earlier run left unfinished are now CANCELLED: "
+                "redispatch them with reuse_previous_results=True to go on",
+                count,
+            )
+
+    def _load(self) -> uvicorn.Config:
+        """Covalent's application, adjusted, with its logs going where ours go."""
+        from covalent._shared_files import logger
+        from covalent_ui import app
+        from covalent_ui.api import main as api
+
+        adjustments.tar_filter()
+        adjustments.interface_path(app)
+        if not self._settings.terminal:
+            adjustments.terminal_off(api)
+        config = uvicorn.Config(
+            app.fastapi_app,
+            log_config=app.log_config(),
+            timeout_graceful_shutdown=REQUESTS_TIMEOUT,
+        )
+        uvicorn_loggers = map(logging.getLogger, ("uvicorn.error", "uvicorn.access"))
+        logs.to_file(self._settings.log_dir, logger.app_log, *uvicorn_loggers)
+        return config
+
+    def _start_cluster(self) -> Any:
+        self._notifier.status("starting the Dask cluster")
+        from covalent_service.cluster import Cluster
+
+        cluster = Cluster(self._settings.dashboard)
+        cluster.start()
+        return cluster
+
+    def _watch(self, cluster: Any) -> None:
+        """Without its cluster the server takes workflows and never runs them."""
+        wait([cluster.ended])
+        if not self._server.should_exit:
+            self._fail(f"the Dask cluster is gone: {cluster.last_words()}")
+
+    def _fail(self, reason: str) -> None:
+        SERVICE.error(reason)
+        self._exit_code = FAILED
+        self._server.should_exit = True
+        self._begin_to_stop()
+
+    def _begin_to_stop(self) -> None:
+        self._notifier.send("STOPPING=1\nSTATUS=stopping")
+        timer = Timer(STOP_TIMEOUT, self._give_up)
+        timer.daemon = True
+        timer.start()
+
+    def _give_up(self) -> None:
+        SERVICE.error("not stopped after %d seconds: ended by force", STOP_TIMEOUT)
+        self._finish()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self._exit_code)
+
+    def _finish(self) -> None:
+        """Nothing runs any more: say so in the database, which Covalent does not always."""
+        with self._finishing:
+            children.kill()
+            if count := database.cancel_unfinished(self._store):
+                SERVICE.warning("%d running workflow(s) CANCELLED by the stop", count)
+
+
+class _Server(uvicorn.Server):
+    """Tells when it begins to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Any) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        if not self.should_exit:
+            self._on_stop()
+        super().handle_exit(sig, frame)

@@ -1,0 +1,211 @@
+"""The settings of the service: read from the environment, checked, and written back."""
+
+import re
+import socket
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+
+DEFAULT_PORT = 48008
+DEFAULT_DASHBOARD = "127.0.0.1:8787"
+DEFAULT_HEARTBEAT_INTERVAL = 5  # seconds
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+YES = ("1", "true", "t")
+NO = ("0", "false", "f")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, each value checked, each path absolute."""
+
+    home: Path
+    port: int
+    all_interfaces: bool
+    address: str  # what clients and tasks are told: the host in every URL that Covalent hands out
+    log_level: str
+    config_file: Path
+    executor_dir: Path
+    data_dir: Path
+    cache_dir: Path
+    log_dir: Path
+    database_file: Path
+    dask: bool
+    dashboard: str
+    terminal: bool
+    heartbeat_interval: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bind_address(self) -> str:
+        """The host to listen on, as Covalent itself would choose it."""
+        return "0.0.0.0" if self.all_interfaces else self.address
+
+    @property
+    def url(self) -> str:
+        """Where people and clients find the server."""
+        return f"http://{self.address}:{self.port}"
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], machine_name: Callable[[], str] = socket.getfqdn
+    ) -> "Settings":
+        """Check the environment; a wrong value is refused by name. An empty value is no value."""
+        given = _Given(environ)
+        home = given.home()
+        cache = given.path("XDG_CACHE_HOME", home / ".cache") / "covalent"
+        config = given.path("XDG_CONFIG_DIR", home / ".config/covalent")
+        plugins = given.path("XDG_CONFIG_DIR", home / ".config") / "covalent/executor_plugins"
+        share = given.path("XDG_DATA_HOME", home / ".local/share") / "covalent"
+        all_interfaces = given.switch("COVALENT_SERVER_IFACE_ANY", False)
+        address = given.value("COVALENT_DISPATCHER_ADDR", _host_name, "")
+        notes: tuple[str, ...] = ()
+        if not address:
+            address, notes = _default_address(all_interfaces, machine_name)
+        return cls(
+            home=home,
+            port=given.value("COVALENT_SVC_PORT", _port, DEFAULT_PORT),
+            all_interfaces=all_interfaces,
+            address=address,
+            log_level=given.value("LOGLEVEL", _log_level, "WARNING"),
+            config_file=given.path("COVALENT_CONFIG_DIR", config) / "covalent.conf",
+            executor_dir=given.path("COVALENT_EXECUTOR_DIR", plugins),
+            # Covalent answers 422 to every upload if a symbolic link is on the way there.
+            data_dir=given.path("COVALENT_DATA_DIR", home / ".local/share/covalent/data").resolve(),
+            cache_dir=given.path("COVALENT_CACHE_DIR", cache),
+            log_dir=given.path("COVALENT_LOGDIR", cache),
+            database_file=given.path("COVALENT_DATABASE", share / "dispatcher_db.sqlite"),
+            dask=not given.switch("COVALENT_DISABLE_DASK", False),
+            dashboard=given.value("COVALENT_DASK_DASHBOARD", _host_and_port, DEFAULT_DASHBOARD),
+            terminal=given.switch("COVALENT_UI_TERMINAL", False),
+            heartbeat_interval=given.value(
+                "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
+            ),
+            notes=notes,
+        )
+
+    def export(self, environ: MutableMapping[str, str]) -> None:
+        """Write back what Covalent reads itself, in the form in which it understands it."""
+        for name in [name for name in environ if _is_covalents(name) and not environ[name]]:
+            del environ[name]
+        environ["COVALENT_SVC_PORT"] = str(self.port)
+        environ["COVALENT_DISPATCHER_ADDR"] = self.address
+        environ["COVALENT_SERVER_IFACE_ANY"] = "1" if self.all_interfaces else "0"
+        environ["COVALENT_DATA_DIR"] = str(self.data_dir)
+        environ["COVALENT_DISABLE_DASK"] = "0" if self.dask else "1"
+        environ["LOGLEVEL"] = self.log_level
+
+
+class _Given:
+    """The environment, asked for one checked value at a time."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.value("COVALENT_ASSET_CACHE_SIZE", _positive, 0)
+
+    def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        text = self.environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as accepted:
+            raise Refusal(
+                f"{name} is {text!r}, which is not {accepted}: "
+                "correct it in the environment of the service, then start it again",
+                NEEDS_ATTENTION,
+            ) from None
+
+    def switch(self, name: str, default: bool) -> bool:
+        return self.value(name, _switch, default)
+
+    def path(self, name: str, default: Path) -> Path:
+        return self.value(name, _absolute, default)
+
+    def home(self) -> Path:
+        if not self.environ.get("HOME"):
+            raise Refusal(
+                "HOME is not set: the directory for Covalent's data is needed, "
+                "such as /var/lib/covalent",
+                NEEDS_ATTENTION,
+            )
+        return self.path("HOME", Path())
+
+
+def _is_covalents(name: str) -> bool:
+    return name.startswith("COVALENT_") or name == "LOGLEVEL"
+
+
+def _default_address(
+    all_interfaces: bool, machine_name: Callable[[], str]
+) -> tuple[str, tuple[str, ...]]:
+    """`localhost`, or for a server that is open to the network the name of the machine.
+
+    Covalent tells clients to send everything to this host: with `localhost`, they would
+    look for the server on their own machine.
+    """
+    if not all_interfaces:
+        return "localhost", ()
+    name = machine_name()
+    if name.split(".")[0] != "localhost":
+        try:
+            socket.getaddrinfo(name, None, socket.AF_INET)
+            return name, ()
+        except OSError:
+            pass
+    return "localhost", (
+        f"the name of this machine ({name}) does not resolve: clients on other machines cannot "
+        "dispatch until COVALENT_DISPATCHER_ADDR names an address that they and this machine reach",
+    )
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in YES:
+        return True
+    if text.lower() in NO:
+        return False
+    raise ValueError(f"one of {', '.join(YES)} (on) or {', '.join(NO)} (off)")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise ValueError("a port number from 1 to 65535")
+
+
+def _positive(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise ValueError("a whole number from 1 on")
+
+
+def _log_level(text: str) -> str:
+    if text.upper() in LOG_LEVELS:
+        return text.upper()
+    raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
+
+
+def _host_name(text: str) -> str:
+    # Covalent puts the value between "http://" and ":port".
+    if re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        return text
+    raise ValueError("a host name or an IPv4 address, without a scheme and without a port")
+
+
+def _host_and_port(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if separator and re.fullmatch(r"[A-Za-z0-9._-]+", host) and port.isdigit():
+        return f"{host}:{_port(port)}"
+    raise ValueError(f"host:port, such as {DEFAULT_DASHBOARD}")
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if path.is_absolute():
+        return path
+    raise ValueError("an absolute path")

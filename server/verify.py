@@ -1,0 +1,124 @@
+"""Tells whether an environment can run the server: `<environment>/bin/python verify.py`.
+
+Needs a HOME to write to, which should be a temporary one. Prints one line of JSON,
+{"covalent": version, "executors": [name, ...]}, and exits with 0; or says in a few lines
+on the standard error what cannot be imported and of which package, and exits with 1.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import json
+import multiprocessing
+import os
+import sys
+
+# A running service's variables would lead to its configuration and database.
+FOREIGN_PREFIXES = ("COVALENT_", "XDG_")
+PLUGINS = "covalent.executor.executor_plugins"
+# What the service imports, the most basic first. covalent.executor loads every plugin.
+MODULES = (
+    "toml",
+    "psutil",
+    "uvicorn",
+    "dask",
+    "distributed",
+    "covalent_dispatcher",
+    "covalent_ui.app",
+    "covalent_service.service",
+    "covalent_service.cluster",
+)
+
+
+class Unfit(Exception):
+    """The environment cannot run the server; says why."""
+
+
+def main() -> int:
+    """Check, report, return the exit code."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
+        del os.environ[name]
+    sys.path.append(sys.path.pop(0))
+    multiprocessing.set_start_method("fork")  # as in the service
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            _import_covalent()
+            for name in MODULES:
+                _import(name)
+            version = _ask_the_command_line()
+            executors = _executors()
+    except Unfit as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps({"covalent": version, "executors": executors}))
+    return 0
+
+
+def _import_covalent() -> None:
+    try:
+        importlib.import_module("covalent")
+    except Exception as error:
+        _blame_plugin()
+        raise Unfit(f"covalent cannot be imported: {_text(error)}") from None
+
+
+def _blame_plugin() -> None:
+    """Covalent imports every plugin with itself, and does not say which one failed."""
+    for entry in importlib.metadata.entry_points(group=PLUGINS):
+        try:
+            importlib.import_module(entry.module)
+        except Exception as error:
+            if _is_own(entry):
+                return
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
+            raise Unfit(
+                f"the executor plugin {entry.name!r} of the package {package} "
+                f"cannot be imported: {_text(error)}"
+            ) from None
+
+
+def _is_own(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == "covalent"
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        raise Unfit(f"{name} cannot be imported: {_text(error)}") from None
+
+
+def _ask_the_command_line() -> str:
+    from covalent_dispatcher._cli import cli
+
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            cli.cli.main(["--version"], prog_name="covalent", standalone_mode=False)
+    except Exception as error:
+        raise Unfit(f"the command line does not answer: {_text(error)}") from None
+    version = importlib.metadata.version("covalent")
+    if version not in output.getvalue():
+        raise Unfit(f"the command line does not tell its version, but {output.getvalue()!r}")
+    return version
+
+
+def _executors() -> list[str]:
+    from covalent.executor import _executor_manager
+
+    found = sorted(_executor_manager.executor_plugins_map)
+    missing = {"dask", "local"} - set(found)
+    if missing:
+        raise Unfit(f"Covalent's own executors are missing: {', '.join(sorted(missing))}")
+    return found
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # an ordinary exit unloads all that was imported, for nothing

@@ -1,0 +1,82 @@
+import json
+import logging
+import os
+import unittest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import launcher  # noqa: F401
+from covalent_service import configuration
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+
+WRITTEN_BY_COVALENT = {
+    "sdk": {"log_level": "warning", "no_cluster": "false"},
+    "dispatcher": {"port": 48009, "address": "localhost"},
+    "dask": {
+        "num_workers": 7,
+        "mem_per_worker": "1GB",
+        "threads_per_worker": 2,
+        "cache_dir": "/old",
+        "scheduler_address": "tcp://127.0.0.1:1",
+    },
+    "workflow_data": {"base_dir": "/old"},
+    "user_interface": {"port": 48009},
+    "executors": {"dask": {"log_stdout": "mine.log"}, "ssh": {"username": "me"}},
+}
+
+
+class Rewrite(unittest.TestCase):
+    """The file is JSON here: the tests run without the package that reads TOML."""
+
+    def setUp(self):
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name, "covalent.conf")
+
+    def rewrite(self):
+        configuration.rewrite(self.path, 9, codec=json)
+        return json.loads(self.path.read_text())
+
+    def test_environment_counts_and_what_has_no_variable_survives(self):
+        self.path.write_text(json.dumps(WRITTEN_BY_COVALENT))
+        self.assertEqual(
+            self.rewrite(),
+            {
+                "dask": {"num_workers": 7, "mem_per_worker": "1GB", "threads_per_worker": 2},
+                "dispatcher": {"heartbeat_interval": 9},
+                "executors": WRITTEN_BY_COVALENT["executors"],
+            },
+        )
+
+    def test_first_start(self):
+        self.assertEqual(self.rewrite(), {"dask": {}, "dispatcher": {"heartbeat_interval": 9}})
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
+
+    def test_twice_is_as_once(self):
+        self.path.write_text(json.dumps(WRITTEN_BY_COVALENT))
+        self.assertEqual(self.rewrite(), self.rewrite())
+
+    def test_damaged_file_is_moved_aside_with_a_line(self):
+        for damage in (b"[dask", b"\xff\xfe"):
+            with self.subTest(damage=damage):
+                self.path.write_bytes(damage)
+                with self.assertLogs("covalent_service", logging.WARNING) as logs:
+                    self.rewrite()
+                self.assertIn(f"{self.path} cannot be read", logs.output[0])
+                broken = self.path.with_name("covalent.conf.broken")
+                self.assertEqual(broken.read_bytes(), damage)
+
+    def test_leaves_no_draft(self):
+        self.rewrite()
+        self.assertEqual(os.listdir(self.path.parent), ["covalent.conf"])
+
+    def test_directory_that_is_not_there_is_refused_by_name(self):
+        path = self.path.parent / "missing/covalent.conf"
+        with self.assertRaises(Refusal) as refused:
+            configuration.rewrite(path, 9, codec=json)
+        self.assertIn(str(path), str(refused.exception))
+        self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,123 @@
+import unittest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import launcher  # noqa: F401
+from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+from covalent_service.settings import Settings
+
+
+def read(machine_name="localhost", **variables):
+    return Settings.read({"HOME": "/srv/home", **variables}, lambda: machine_name)
+
+
+class Defaults(unittest.TestCase):
+    def test_are_those_of_covalent(self):
+        settings = read()
+        self.assertEqual((settings.bind_address, settings.port), ("localhost", 48008))
+        self.assertEqual(settings.config_file, Path("/srv/home/.config/covalent/covalent.conf"))
+        self.assertEqual(settings.data_dir, Path("/srv/home/.local/share/covalent/data"))
+        self.assertEqual(settings.cache_dir, Path("/srv/home/.cache/covalent"))
+        self.assertEqual(settings.log_dir, settings.cache_dir)
+        self.assertEqual(
+            settings.database_file, Path("/srv/home/.local/share/covalent/dispatcher_db.sqlite")
+        )
+
+    def test_are_closed(self):
+        settings = read()
+        self.assertFalse(settings.all_interfaces)
+        self.assertFalse(settings.terminal)
+        self.assertEqual(settings.dashboard, "127.0.0.1:8787")
+
+    def test_follow_the_xdg_directories_as_covalent_does(self):
+        settings = read(XDG_CONFIG_DIR="/c", XDG_CACHE_HOME="/k", XDG_DATA_HOME="/d")
+        self.assertEqual(settings.config_file, Path("/c/covalent.conf"))
+        self.assertEqual(settings.executor_dir, Path("/c/covalent/executor_plugins"))
+        self.assertEqual(settings.cache_dir, Path("/k/covalent"))
+        self.assertEqual(settings.database_file, Path("/d/covalent/dispatcher_db.sqlite"))
+
+    def test_empty_value_is_no_value(self):
+        self.assertEqual(read(COVALENT_SVC_PORT="", LOGLEVEL=" "), read())
+
+
+class Values(unittest.TestCase):
+    def test_wrong_ones_are_refused_with_name_value_and_what_is_accepted(self):
+        for name, value, accepted in (
+            ("COVALENT_SVC_PORT", "http", "from 1 to 65535"),
+            ("COVALENT_SVC_PORT", "0", "from 1 to 65535"),
+            ("COVALENT_SVC_PORT", "65536", "from 1 to 65535"),
+            ("COVALENT_SVC_PORT", "-1", "from 1 to 65535"),
+            ("LOGLEVEL", "loud", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+            ("COVALENT_SERVER_IFACE_ANY", "yes", "1, true, t (on) or 0, false, f (off)"),
+            ("COVALENT_DISABLE_DASK", "maybe", "1, true, t (on)"),
+            ("COVALENT_UI_TERMINAL", "on", "1, true, t (on)"),
+            ("COVALENT_DISPATCHER_ADDR", "http://here", "without a scheme"),
+            ("COVALENT_DISPATCHER_ADDR", "here:80", "without a port"),
+            ("COVALENT_DATA_DIR", "data", "an absolute path"),
+            ("COVALENT_DATABASE", "db.sqlite", "an absolute path"),
+            ("COVALENT_DASK_DASHBOARD", "8787", "host:port"),
+            ("COVALENT_DASK_DASHBOARD", "127.0.0.1:99999", "from 1 to 65535"),
+            ("COVALENT_HEARTBEAT_INTERVAL", "often", "a whole number"),
+            ("COVALENT_ASSET_CACHE_SIZE", "big", "a whole number"),
+            ("HOME", "", "HOME is not set"),
+        ):
+            with self.subTest(name=name, value=value):
+                with self.assertRaises(Refusal) as refused:
+                    read(**{name: value})
+                message = str(refused.exception)
+                self.assertIn(name, message)
+                self.assertIn(accepted, message)
+                self.assertIn(value, message)
+                self.assertNotIn("\n", message)
+                self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
+
+    def test_symbolic_links_in_the_data_directory_are_followed(self):
+        with TemporaryDirectory() as directory:
+            real = Path(directory).resolve() / "real"
+            real.mkdir()
+            link = Path(directory) / "link"
+            link.symlink_to(real)
+            self.assertEqual(read(COVALENT_DATA_DIR=f"{link}/data").data_dir, real / "data")
+
+
+class Address(unittest.TestCase):
+    def test_of_the_server_is_bound_unless_all_interfaces_are(self):
+        self.assertEqual(read(COVALENT_DISPATCHER_ADDR="192.0.2.1").bind_address, "192.0.2.1")
+        settings = read(COVALENT_DISPATCHER_ADDR="192.0.2.1", COVALENT_SERVER_IFACE_ANY="T")
+        self.assertEqual((settings.bind_address, settings.address), ("0.0.0.0", "192.0.2.1"))
+
+    def test_on_all_interfaces_is_the_name_of_the_machine(self):
+        settings = read("127.0.0.1", COVALENT_SERVER_IFACE_ANY="1")
+        self.assertEqual((settings.address, settings.notes), ("127.0.0.1", ()))
+
+    def test_that_does_not_resolve_is_not_given_to_clients(self):
+        for name in ("host.invalid", "localhost.localdomain"):
+            with self.subTest(name=name):
+                settings = read(name, COVALENT_SERVER_IFACE_ANY="1")
+                self.assertEqual(settings.address, "localhost")
+                self.assertIn("COVALENT_DISPATCHER_ADDR", settings.notes[0])
+
+
+class Export(unittest.TestCase):
+    def test_says_it_as_covalent_understands_it(self):
+        environ = {
+            "HOME": "/srv/home",
+            "COVALENT_DISABLE_DASK": "true",
+            "COVALENT_SERVER_IFACE_ANY": "T",
+            "COVALENT_DISPATCHER_ADDR": "",
+            "COVALENT_LOGDIR": "",
+            "LOGLEVEL": "info",
+            "EMPTY": "",
+        }
+        Settings.read(environ, lambda: "127.0.0.1").export(environ)
+        self.assertEqual(environ["COVALENT_DISABLE_DASK"], "1")
+        self.assertEqual(environ["COVALENT_SERVER_IFACE_ANY"], "1")
+        self.assertEqual(environ["COVALENT_DISPATCHER_ADDR"], "127.0.0.1")
+        self.assertEqual(environ["COVALENT_SVC_PORT"], "48008")
+        self.assertEqual(environ["LOGLEVEL"], "INFO")
+        self.assertNotIn("COVALENT_LOGDIR", environ)
+        self.assertIn("EMPTY", environ)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,144 @@
+"""A server of its own for each test: a temporary home, free ports, its output kept."""
+
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+LAUNCHER = Path(__file__).resolve().parents[2] / "server"
+START_LIMIT = 60  # seconds; two are usual
+STOP_LIMIT = 5  # seconds, promised by the launcher for local work
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Served:
+    """The launcher, run by the interpreter that runs the test."""
+
+    def __init__(self, **variables):
+        self._directory = tempfile.TemporaryDirectory(prefix="covalent-test-")
+        self.home = Path(self._directory.name)
+        self.run_directory = self.home / "run"
+        self.run_directory.mkdir()
+        self.output_file = self.home / "output"
+        self.port = free_port()
+        self.variables = {
+            "HOME": str(self.home),
+            "PATH": "/usr/bin:/bin",
+            "COVALENT_SVC_PORT": str(self.port),
+            "COVALENT_DASK_DASHBOARD": f"127.0.0.1:{free_port()}",
+            "COVALENT_CACHE_DB_URL": f"sqlite+pysqlite:///{self.home}/cache.db",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **variables,
+        }
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        time.sleep(0.3)  # the children die with the launcher, not before it
+        self._directory.cleanup()
+
+    @property
+    def output(self):
+        return self.output_file.read_text()
+
+    @property
+    def database(self):
+        return self.home / ".local/share/covalent/dispatcher_db.sqlite"
+
+    def query(self, statement):
+        connection = sqlite3.connect(self.database)
+        try:
+            with connection:
+                return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+    def launch(self, **variables):
+        self.output_file.unlink(missing_ok=True)  # an earlier run's last child may still write
+        with self.output_file.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", str(LAUNCHER)],
+                cwd=self.run_directory,
+                env={**self.variables, **variables},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def start(self, **variables):
+        self.launch(**variables)
+        deadline = time.monotonic() + START_LIMIT
+        while "covalent: ready at" not in self.output:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not get ready:\n{self.output}")
+            time.sleep(0.1)
+
+    def refuse(self, **variables):
+        """Start what must not start; return the exit code."""
+        self.launch(**variables)
+        return self.process.wait(START_LIMIT)
+
+    def stop(self, number=signal.SIGTERM):
+        """Return the exit code and the seconds that the stop took."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        return code, time.monotonic() - start
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def status_of(self, dispatch_id):
+        return self.query(f"SELECT status FROM lattices WHERE dispatch_id = '{dispatch_id}'")[0][0]
+
+    def runs_a_task(self):
+        return bool(self.query("SELECT id FROM electrons WHERE status = 'RUNNING'"))
+
+    def client(self, code):
+        """Run client code in an interpreter of its own; return what it prints."""
+        home = self.home / "client"
+        home.mkdir(exist_ok=True)
+        file = home / "client.py"
+        file.write_text(code)
+        done = subprocess.run(
+            [sys.executable, str(file)],
+            env={"HOME": str(home), "COVALENT_SVC_PORT": str(self.port), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode:
+            raise AssertionError(done.stderr)
+        return done.stdout.strip()
+
+    def descendants(self):
+        import psutil
+
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def listening(self):
+        """(host, port) of every listening socket of the server and its children."""
+        import psutil
+
+        found = set()
+        for process in [psutil.Process(self.process.pid), *self.descendants()]:
+            connections = getattr(process, "net_connections", None) or process.connections
+            for connection in connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(tuple(connection.laddr))
+        return found

@@ -1,0 +1,219 @@
+"""Each adjustment against the Covalent in this environment, as it is and as adjusted.
+
+A test named `test_covalent_still_...` that fails means good news: Covalent no longer does
+what the adjustment is for. Then the adjustment and its tests can go.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import types
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from served import LAUNCHER
+
+# Covalent makes its files when it is imported: not in the home of who runs the tests.
+_home = tempfile.TemporaryDirectory(prefix="covalent-test-")
+os.environ["HOME"] = _home.name
+for name in [name for name in os.environ if name.startswith(("COVALENT_", "XDG_"))]:
+    del os.environ[name]
+sys.path.append(str(LAUNCHER))
+
+import dask.config  # noqa: E402
+from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
+from covalent_dispatcher._service import app_dask  # noqa: E402
+from covalent_service import adjustments  # noqa: E402
+
+
+def tearDownModule():
+    _home.cleanup()
+
+
+def fresh(name):
+    """The module as it is on its first import."""
+    sys.modules.pop(name, None)
+    return importlib.import_module(name)
+
+
+class TarFilter(unittest.TestCase):
+    def test_covalent_still_unpacks_sublattices_with_the_filter(self):
+        self.assertIn('filter="tar"', inspect.getsource(local_dispatcher.untar_staging_dir))
+
+    def test_pythons_own_filter_is_left_alone(self):
+        if hasattr(tarfile, "tar_filter"):
+            before = tarfile.TarFile.extractall
+            adjustments.tar_filter()
+            self.assertIs(tarfile.TarFile.extractall, before)
+
+    def test_a_python_without_the_filter_gets_it(self):
+        class TarFile:
+            extractall = None
+
+        with mock.patch.object(adjustments, "tarfile", types.SimpleNamespace(TarFile=TarFile)):
+            adjustments.tar_filter()
+        self.assertIn("filter", inspect.signature(TarFile.extractall).parameters)
+
+
+class Terminal(unittest.TestCase):
+    def setUp(self):
+        self.api = fresh("covalent_ui.api.main")
+        self.handlers = self.api.sio.handlers["/"]
+
+    def test_covalent_still_offers_it(self):
+        self.assertLessEqual(set(adjustments.TERMINAL_EVENTS), set(self.handlers))
+
+    def test_is_off(self):
+        adjustments.terminal_off(self.api)
+        self.assertEqual(self.handlers, {})
+
+
+class InterfacePath(unittest.TestCase):
+    def setUp(self):
+        self.app = fresh("covalent_ui.app")
+
+    def test_covalent_still_looks_below_the_working_directory(self):
+        self.assertFalse(os.path.isabs(self.app.socketio_app.static_files[""]))
+
+    def test_is_absolute(self):
+        adjustments.interface_path(self.app)
+        for path in self.app.socketio_app.static_files.values():
+            self.assertTrue(Path(path).is_absolute())
+            self.assertTrue(Path(path).exists())
+        self.app.templates.get_template("index.html")
+
+
+class ClusterOnItsOwn(unittest.TestCase):
+    """DaskCluster.run, called in this process, with a cluster that is none."""
+
+    def setUp(self):
+        self.adjusted = fresh("covalent_dispatcher._service.app_dask")
+        self.adjusted.DaskAdminWorker = mock.Mock()
+        self.quiet = logging.getLogger("quiet")
+        self.quiet.addHandler(logging.NullHandler())
+        self.quiet.propagate = False
+
+    def run_cluster(self, local_cluster):
+        self.adjusted.LocalCluster = local_cluster
+        connection = mock.Mock()
+        cluster = self.adjusted.DaskCluster("name", self.quiet, connection)
+        with contextlib.redirect_stderr(io.StringIO()):
+            cluster.run()
+        return connection
+
+    def failing(self, **_options):
+        raise ValueError("no cluster today")
+
+    def test_covalent_still_gives_the_dashboard_to_everyone(self):
+        start = mock.Mock()
+        self.run_cluster(start)
+        self.assertNotIn("dashboard_address", start.call_args.kwargs)
+        default = inspect.signature(app_dask.LocalCluster).parameters["dashboard_address"].default
+        self.assertEqual(default, ":8787")
+
+    def test_dashboard_is_where_we_say(self):
+        start = mock.Mock()
+        self.adjusted.LocalCluster = start
+        adjustments.dashboard_address(self.adjusted, "127.0.0.1:1")
+        self.run_cluster(self.adjusted.LocalCluster)
+        self.assertEqual(start.call_args.kwargs["dashboard_address"], "127.0.0.1:1")
+
+    def test_covalent_still_hides_why_the_cluster_failed(self):
+        with self.assertRaises(AttributeError):
+            self.run_cluster(self.failing)
+
+    def test_failure_is_told(self):
+        self.adjusted.LocalCluster = self.failing
+        adjustments.cluster_failure(self.adjusted)
+        with self.assertRaisesRegex(adjustments.ClusterFailure, "no cluster today"):
+            self.run_cluster(self.adjusted.LocalCluster)
+
+    def test_covalent_still_lets_the_process_run_off_its_end(self):
+        connection = self.run_cluster(mock.Mock())
+        connection.send.assert_called_once()
+
+    def test_process_stays(self):
+        adjustments.cluster_stays(self.adjusted)
+        with mock.patch("threading.Event") as event:
+            self.run_cluster(mock.Mock())
+        event.return_value.wait.assert_called_once_with()
+
+
+class WorkerPreload(unittest.TestCase):
+    def test_covalent_still_starts_workers_afresh(self):
+        self.assertEqual(dask.config.get("distributed.worker.multiprocessing-method"), "spawn")
+        self.assertEqual(dask.config.get("distributed.worker.preload"), [])
+
+    def test_is_added_to_what_the_administrator_preloads(self):
+        for before in (["theirs"], "theirs"):
+            with (
+                self.subTest(before=before),
+                dask.config.set({"distributed.worker.preload": before}),
+            ):
+                adjustments.worker_preload("ours")
+                self.assertEqual(dask.config.get("distributed.worker.preload"), ["theirs", "ours"])
+
+
+class Configuration(unittest.TestCase):
+    """What `configuration.rewrite` is for."""
+
+    def ask(self, home, key, **variables):
+        code = f"from covalent._shared_files.config import get_config; print({key})"
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={"HOME": home, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    def test_covalent_still_ignores_the_environment_after_the_first_time(self):
+        port = "get_config('dispatcher.port')"
+        with tempfile.TemporaryDirectory() as home:
+            self.assertEqual(self.ask(home, port, COVALENT_SVC_PORT="1111"), "1111")
+            self.assertEqual(self.ask(home, port, COVALENT_SVC_PORT="2222"), "1111")
+
+    def test_covalent_still_takes_the_heartbeat_interval_as_text(self):
+        interval = "type(get_config('dispatcher.heartbeat_interval')).__name__"
+        with tempfile.TemporaryDirectory() as home:
+            found = self.ask(home, interval, COVALENT_HEARTBEAT_INTERVAL="9")
+            self.assertEqual(found, "str")
+
+    def test_toml_that_covalent_writes_is_read_and_written(self):
+        from covalent_service import configuration
+
+        with tempfile.TemporaryDirectory() as home:
+            self.ask(home, "0", COVALENT_SVC_PORT="1111")
+            path = Path(home, ".config/covalent/covalent.conf")
+            text = path.read_text() + '\n[executors.mine]\nlog_stdout = "CUSTOM.log"\n'
+            path.write_text(text)
+            configuration.rewrite(path, 9)
+            mine = "get_config('executors.mine.log_stdout')"
+            self.assertEqual(self.ask(home, mine, COVALENT_SVC_PORT="2222"), "CUSTOM.log")
+            port = "get_config('dispatcher.port')"
+            self.assertEqual(self.ask(home, port), "2222")
+            interval = "repr(get_config('dispatcher.heartbeat_interval'))"
+            self.assertEqual(self.ask(home, interval), "9")
+
+
+class Interrupted(unittest.TestCase):
+    """What `database.cancel_unfinished` is for."""
+
+    def test_covalent_still_knows_these_states(self):
+        from covalent._shared_files.util_classes import RESULT_STATUS
+        from covalent_service.database import UNFINISHED_TASK, UNFINISHED_WORKFLOW
+
+        known = {str(value) for name, value in vars(RESULT_STATUS).items() if name.isupper()}
+        self.assertLessEqual({*UNFINISHED_TASK, *UNFINISHED_WORKFLOW}, known)
+
+
+if __name__ == "__main__":
+    unittest.main()

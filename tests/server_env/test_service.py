@@ -1,0 +1,309 @@
+"""The launcher with the real Covalent: start, serve, stop, and what may go wrong."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import psutil
+
+from served import LAUNCHER, STOP_LIMIT, Served
+
+LONG_CHAIN = """
+import covalent as ct
+
+@ct.electron(executor={executor!r})
+def first(): return "first"
+
+@ct.electron(executor={executor!r})
+def second(text):
+    import time
+    time.sleep(60)
+    return text
+
+@ct.lattice(workflow_executor={executor!r})
+def workflow(): return second(first())
+
+print(ct.dispatch(workflow)())
+"""
+
+TERMINAL = """
+import os, socketio
+client = socketio.SimpleClient()
+client.connect("http://127.0.0.1:{port}")
+client.emit("start_terminal")
+client.emit("pty-input", {{"input": "echo $((6*7))\\n"}})
+text = ""
+try:
+    while "42" not in text:
+        text += client.receive(timeout=3)[1]["output"]
+    print("42", flush=True)
+except socketio.exceptions.TimeoutError:
+    print("silence", flush=True)
+os._exit(0)
+"""
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        time.sleep(0.1)
+
+
+def gone(processes):
+    return not psutil.wait_procs(processes, timeout=5)[1]
+
+
+class Running(unittest.TestCase):
+    def test_pages_answer_although_the_working_directory_is_the_tasks_own(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            self.assertIn("<html", server.get("/"))
+            self.assertIn("<html", server.get("/settings"))
+            self.assertIn("items", server.get("/api/v1/logs/?count=10"))
+            self.assertEqual(list(server.run_directory.iterdir()), [])
+
+    def test_nothing_but_the_port_is_open_beyond_loopback(self):
+        with Served(COVALENT_SERVER_IFACE_ANY="1", COVALENT_DISPATCHER_ADDR="localhost") as server:
+            server.start()
+            beyond = {place for place in server.listening() if not place[0].startswith("127.")}
+            self.assertEqual(beyond, {("0.0.0.0", server.port)})
+
+    def test_dashboard_takes_another_loopback_port_if_its_own_is_taken(self):
+        with socket.socket() as taken, Served() as server:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            server.start(COVALENT_DASK_DASHBOARD="127.0.0.1:%d" % taken.getsockname()[1])
+            self.assertEqual({host for host, _ in server.listening()}, {"127.0.0.1"})
+
+    def test_notifies_systemd(self):
+        with (
+            Served(COVALENT_DISABLE_DASK="1") as server,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        ):
+            address = str(server.home / "notify")
+            systemd.bind(address)
+            server.start(NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000")
+            time.sleep(1)
+            server.stop()
+            systemd.setblocking(False)
+            messages = []
+            while True:
+                try:
+                    messages.append(systemd.recv(4096).decode())
+                except BlockingIOError:
+                    break
+            kinds = [message.split("=")[0] for message in messages]
+            self.assertLess(kinds.index("STATUS"), kinds.index("READY"))
+            self.assertLess(kinds.index("READY"), kinds.index("WATCHDOG"))
+            self.assertLess(kinds.index("WATCHDOG"), kinds.index("STOPPING"))
+
+    def test_environment_counts_at_every_start(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server, Served() as other:
+            server.start()
+            server.stop()
+            server.port = other.port
+            server.start(COVALENT_SVC_PORT=str(other.port), COVALENT_DATA_DIR=str(other.home / "d"))
+            self.assertIn("items", server.get("/api/v1/dispatches/list?count=1"))
+            code = LONG_CHAIN.format(executor="local").replace("sleep(60)", "sleep(0)")
+            dispatch_id = server.client(code)
+            wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
+            self.assertTrue((other.home / "d" / dispatch_id).is_dir())
+
+    def test_terminal_is_off_unless_asked_for(self):
+        for asked, answer in (("", "silence"), ("1", "42")):
+            with self.subTest(asked=asked), Served(COVALENT_DISABLE_DASK="1") as server:
+                server.start(COVALENT_UI_TERMINAL=asked)
+                self.assertEqual(server.client(TERMINAL.format(port=server.port)), answer)
+
+
+class Stopping(unittest.TestCase):
+    def test_idle(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number=number), Served() as server:
+                server.start()
+                children = server.descendants()
+                code, seconds = server.stop(number)
+                self.assertEqual(code, 0, server.output)
+                self.assertLess(seconds, STOP_LIMIT)
+                self.assertTrue(gone(children))
+
+    def test_open_long_poll(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            answer = server.get("/socket.io/?EIO=4&transport=polling")
+            sid = json.loads(answer[1:])["sid"]
+            poll = socket.create_connection(("127.0.0.1", server.port))
+            for _ in range(2):  # the first is answered at once
+                poll.sendall(
+                    f"GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\n"
+                    "Host: localhost\r\n\r\n".encode()
+                )
+                time.sleep(0.3)
+            code, seconds = server.stop()
+            poll.close()
+            self.assertEqual(code, 0, server.output)
+            self.assertLess(seconds, STOP_LIMIT)
+
+    def test_running_workflow_is_cancelled(self):
+        for executor in ("dask", "local"):
+            with self.subTest(executor=executor), Served() as server:
+                server.start()
+                dispatch_id = server.client(LONG_CHAIN.format(executor=executor))
+                wait_for(server.runs_a_task)
+                children = server.descendants()
+                code, seconds = server.stop()
+                self.assertEqual(code, 0, server.output)
+                self.assertLess(seconds, STOP_LIMIT)
+                self.assertEqual(server.status_of(dispatch_id), "CANCELLED")
+                self.assertFalse(server.runs_a_task())
+                self.assertTrue(gone(children))
+
+    def test_while_starting(self):
+        with Served() as server:
+            server.launch()
+            wait_for(lambda: len(server.descendants()) >= 3)
+            children = server.descendants()
+            code, seconds = server.stop()
+            self.assertEqual(code, 0, server.output)
+            self.assertLess(seconds, STOP_LIMIT)
+            self.assertTrue(gone(children))
+
+    def test_power_cut(self):
+        with Served() as server:
+            server.start()
+            dispatch_id = server.client(LONG_CHAIN.format(executor="dask"))
+            wait_for(server.runs_a_task)
+            children = server.descendants()
+            server.stop(signal.SIGKILL)
+            self.assertTrue(gone(children))
+            self.assertEqual(server.status_of(dispatch_id), "RUNNING")
+            server.start()
+            self.assertIn("1 workflow(s) that an earlier run left unfinished", server.output)
+            self.assertEqual(server.status_of(dispatch_id), "CANCELLED")
+
+    def test_cluster_is_killed(self):
+        with Served() as server:
+            server.start()
+            cluster = psutil.Process(server.process.pid).children()[0]
+            cluster.kill()
+            self.assertEqual(server.process.wait(10), 1)
+            self.assertIn("the Dask cluster is gone", server.output)
+            self.assertIn("SIGKILL", server.output)
+
+
+class Refusing(unittest.TestCase):
+    def test_busy_port_leaves_the_running_server_alone(self):
+        with Served() as server:
+            server.start()
+            dispatch_id = server.client(LONG_CHAIN.format(executor="dask"))
+            with Served(COVALENT_SVC_PORT=str(server.port)) as second:
+                second.variables["HOME"] = str(server.home)
+                self.assertEqual(second.refuse(), 1)
+                self.assertIn(f"port {server.port} on localhost is taken by", second.output)
+                self.assertIn(f"process {server.process.pid} (", second.output)
+                self.assertEqual(len(second.output.splitlines()), 1)
+            self.assertEqual(server.status_of(dispatch_id), "RUNNING")
+
+    def test_wrong_settings(self):
+        for name, value, accepted in (
+            ("COVALENT_SVC_PORT", "http", "1 to 65535"),
+            ("LOGLEVEL", "loud", "DEBUG, INFO"),
+            ("COVALENT_DATABASE_URL", "nonsense", "postgresql"),
+        ):
+            with self.subTest(name=name), Served() as server:
+                self.assertEqual(server.refuse(**{name: value}), 78)
+                self.assertIn(name, server.output)
+                self.assertIn(accepted, server.output)
+                self.assertEqual(len(server.output.splitlines()), 1, server.output)
+
+    def test_cluster_that_cannot_start_says_why(self):
+        with Served() as server:
+            (server.home / ".config/covalent").mkdir(parents=True)
+            (server.home / ".config/covalent/covalent.conf").write_text(
+                '[dask]\nnum_workers = 1\nmem_per_worker = "much"\n'
+            )
+            start = time.monotonic()
+            self.assertEqual(server.refuse(), 1)
+            self.assertLess(time.monotonic() - start, 20)
+            self.assertIn("the Dask cluster did not start: ", server.output)
+            self.assertIn("much", server.output.splitlines()[-1])
+
+    def test_database_of_another_covalent_is_left_alone(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            server.stop()
+            server.query("UPDATE alembic_version SET version_num = 'unknown'")
+            before = server.database.read_bytes()
+            self.assertEqual(server.refuse(), 78)
+            self.assertIn("cannot be brought to revision", server.output)
+            self.assertEqual(server.database.read_bytes(), before)
+            self.assertEqual(list(server.database.parent.glob("*.upgrading*")), [])
+
+
+class Upgrading(unittest.TestCase):
+    def test_older_database_is_kept_beside_the_upgraded_one(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            server.stop()
+            downgrade = (
+                "from covalent_dispatcher._db.datastore import workflow_db as store\n"
+                "from alembic import command\n"
+                "command.downgrade(store.get_alembic_config(False), '7b40a55c0752')\n"
+            )
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", downgrade],
+                env=server.variables,
+                check=True,
+            )
+            before = server.database.read_bytes()
+            server.start()
+            kept = server.database.with_name(server.database.name + ".7b40a55c0752")
+            self.assertEqual(kept.read_bytes(), before)
+            self.assertNotEqual(server.database.read_bytes(), before)
+
+
+class Verifying(unittest.TestCase):
+    def verify(self, home, **variables):
+        return subprocess.run(
+            [sys.executable, str(LAUNCHER / "verify.py")],
+            env={"HOME": home, "PATH": "/usr/bin:/bin", **variables},
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )
+
+    def test_good_environment(self):
+        with tempfile.TemporaryDirectory() as home:
+            # What the service is told must not be touched by a check.
+            done = self.verify(home, COVALENT_CONFIG_DIR="/nonexistent")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 1, done.stdout)
+        found = json.loads(done.stdout)
+        self.assertRegex(found["covalent"], r"^\d+\.\d+")
+        self.assertLessEqual({"dask", "local"}, set(found["executors"]))
+
+    def test_plugin_that_does_not_import_is_named(self):
+        with tempfile.TemporaryDirectory() as home:
+            plugin = Path(home, "broken-1.0.dist-info")
+            plugin.mkdir()
+            (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+            (plugin / "entry_points.txt").write_text(
+                "[covalent.executor.executor_plugins]\nbroken = broken_plugin\n"
+            )
+            Path(home, "broken_plugin.py").write_text("import missing_module\n")
+            done = self.verify(home, PYTHONPATH=home)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("broken 1.0", done.stderr)
+        self.assertIn("missing_module", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
