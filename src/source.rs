@@ -109,11 +109,7 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
     let words = failed.output.stderr.to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if says(&["no space left on device", "os error 28"]) {
-        Failure::error(
-            Kind::Space,
-            format!("the file system ran full: {failed}"),
-            "make space below /opt/virtualenvs and /var/cache, then: covalentctl apply",
-        )
+        ran_full(&error)
     } else if says(&["hash mismatch", "no `--hash`"]) || damaged(&words) {
         Failure::error(
             Kind::Wheel,
@@ -140,6 +136,15 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
              then: covalentctl apply",
         )
     }
+}
+
+/// The error where a file system ran full in the middle of the work.
+pub fn ran_full(error: &anyhow::Error) -> anyhow::Error {
+    Failure::error(
+        Kind::Space,
+        format!("the file system ran full: {error:#}"),
+        "make space below /opt/virtualenvs and /var/cache, then: covalentctl apply",
+    )
 }
 
 /// The requirement that uv's words are about, such as `click==8.5.1`.

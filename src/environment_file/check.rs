@@ -11,8 +11,10 @@ pub enum Value {
     Path,
     /// A level of Python's logging module.
     Level,
-    /// `1`, `true` or `t` for yes, and the opposites.
+    /// `1`, `true` or `t`, or `0`, `false` or `f`: the launcher takes nothing else.
     Switch,
+    /// The same, read by Covalent itself, which takes anything else for a no or for a yes.
+    Flag,
     /// A whole number above 0.
     Count,
     /// Anything.
@@ -37,16 +39,16 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_CONFIG_DIR", Value::Path),
     ("COVALENT_EXECUTOR_DIR", Value::Path),
     ("LOGLEVEL", Value::Level),
-    ("LOGSTACK", Value::Switch),
-    ("COVALENT_LOG_TO_FILE", Value::Switch),
-    ("COVALENT_PLUGIN_LOAD", Value::Switch),
+    ("LOGSTACK", Value::Flag),
+    ("COVALENT_LOG_TO_FILE", Value::Flag),
+    ("COVALENT_PLUGIN_LOAD", Value::Flag),
     ("COVALENT_DISABLE_DASK", Value::Switch),
-    ("COVALENT_USE_OLD_DASK", Value::Switch),
-    ("COVALENT_USE_ASYNC_DISPATCHER", Value::Switch),
-    ("COVALENT_DEBUG_MODE", Value::Switch),
-    ("COVALENT_DEBUG_DB", Value::Switch),
-    ("COVALENT_ENABLE_TASK_PACKING", Value::Switch),
-    ("COVALENT_DISABLE_LEGACY_SUBLATTICES", Value::Switch),
+    ("COVALENT_USE_OLD_DASK", Value::Flag),
+    ("COVALENT_USE_ASYNC_DISPATCHER", Value::Flag),
+    ("COVALENT_DEBUG_MODE", Value::Flag),
+    ("COVALENT_DEBUG_DB", Value::Flag),
+    ("COVALENT_ENABLE_TASK_PACKING", Value::Flag),
+    ("COVALENT_DISABLE_LEGACY_SUBLATTICES", Value::Flag),
     ("COVALENT_ASSET_CACHE_SIZE", Value::Count),
     ("COVALENT_HEARTBEAT_INTERVAL", Value::Count),
     ("COVALENT_HEARTBEAT_FILE", Value::Path),
@@ -69,9 +71,9 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ),
 ];
 
-const LEVELS: [&str; 6] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"];
+const LEVELS: [&str; 5] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
 
-const SWITCHES: [&str; 9] = ["", "0", "1", "f", "false", "n", "no", "t", "true"];
+const SWITCHES: [&str; 6] = ["0", "1", "f", "false", "t", "true"];
 
 /// Checks every assignment.
 pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
@@ -93,6 +95,11 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
         let text = format!("{name} is read by nobody; /usr/share/covalent/covalent.env lists all");
         return ours.then(|| problem(Severity::Harmless, text)).flatten();
     };
+    // The launcher takes an empty value for none.
+    if value.is_empty() {
+        return None;
+    }
+    let is_switch = SWITCHES.contains(&value.to_lowercase().as_str());
     let expected = match kind {
         Value::Port if value.parse().is_ok_and(|port: u16| port >= 1024) => return None,
         Value::Port => "a port, 1024 to 65535",
@@ -102,8 +109,9 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
         Value::Level => "one of CRITICAL, ERROR, WARNING, INFO, DEBUG",
         Value::Count if value.parse().is_ok_and(|count: u32| count > 0) => return None,
         Value::Count => "a whole number above 0",
-        Value::Switch if SWITCHES.contains(&value.to_lowercase().as_str()) => return None,
-        Value::Switch => {
+        Value::Switch | Value::Flag if is_switch => return None,
+        Value::Switch => "1 or 0",
+        Value::Flag => {
             let text = format!("{name} should be 1 or 0");
             return problem(Severity::Harmless, text);
         }
@@ -147,6 +155,8 @@ mod tests {
             ("COVALENT_DATA_DIR", "/srv/data", "data", "an absolute path"),
             ("LOGLEVEL", "debug", "LOUD", "one of CRITICAL"),
             ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
+            ("COVALENT_SERVER_IFACE_ANY", "true", "yes", "must be 1 or 0"),
+            ("COVALENT_UI_TERMINAL", "", "on", "must be 1 or 0"),
         ] {
             assert_eq!(problem(name, good), None);
             let (severity, text) = problem(name, bad).unwrap();
@@ -161,6 +171,8 @@ mod tests {
         assert_eq!(severity, Severity::Harmless);
         assert!(text.contains("read by nobody"));
         assert_eq!(problem("AWS_PROFILE", "x"), None);
+        let (severity, _) = problem("LOGSTACK", "yes").unwrap();
+        assert_eq!(severity, Severity::Harmless);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::source::{self, Source};
+use crate::source::{self, Source, ran_full};
 use crate::wanted::Wanted;
 
 /// An empty environment is a dozen files.
@@ -49,7 +50,12 @@ pub fn build(
         cache: host.generations().join(format!(".{id}.cache")),
         keep: false,
     };
-    unfinished.complete(host, settings, wanted, progress, id, made)
+    unfinished
+        .complete(host, settings, wanted, progress, id, made)
+        .map_err(|error| match is_full_disk(&error) {
+            true => ran_full(&error),
+            false => error,
+        })
 }
 
 /// A build under way; dropped, it is removed.
@@ -221,6 +227,14 @@ impl Unfinished {
             .env("HOME", host.state())
             .args(["--color", "never"])
     }
+}
+
+/// Whether a write of our own, not one of uv's, found no space.
+fn is_full_disk(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == ErrorKind::StorageFull)
 }
 
 fn is_want_of_source(error: &anyhow::Error) -> bool {
