@@ -1,0 +1,94 @@
+//! How long an installation takes, beside Covalent's own instructions. For scripts/bench.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use machine::{Machine, wait_until};
+
+use machine::packages::{DIST, boot, wait_for_answer};
+
+/// The most that the packages may take, in times of the instructions.
+const GOAL: f64 = 1.0 / 3.0;
+
+/// What the instructions start answers within this, or never.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// A step and how long it took.
+type Step = (&'static str, Duration);
+
+fn main() -> Result<()> {
+    let instructions = instructions().context("by Covalent's own instructions")?;
+    let packages = packages().context("by the packages")?;
+    let theirs = report(
+        "Covalent's own instructions, wheels from the index",
+        &instructions,
+    );
+    let ours = report("these packages, no network", &packages);
+    let ratio = ours / theirs;
+    let verdict = if ratio <= GOAL { "met" } else { "missed" };
+    println!("\nthe packages take {ratio:.2} times as long (goal: at most {GOAL:.2}, {verdict})");
+    Ok(())
+}
+
+/// Virtual environment, `pip install covalent`, `covalent start`, until the UI answers.
+fn instructions() -> Result<Vec<Step>> {
+    let machine = Machine::builder("bookworm").host_network().boot()?;
+    // The instructions take it for granted; Debian's pip refuses to install virtualenv.
+    machine.ok("apt-get update --quiet=2 && apt-get install --quiet=2 --yes python3-venv")?;
+    let environment = "/opt/virtualenvs/covalent";
+    Ok(vec![
+        time("make a virtual environment", || {
+            machine.ok(&format!("python3 -m venv {environment}"))
+        })?,
+        time("pip install covalent", || {
+            machine
+                .script(&format!(
+                    "{environment}/bin/pip install --quiet covalent==0.240.0"
+                ))
+                .limit(Duration::from_secs(900))
+                .ok()
+        })?,
+        time("covalent start", || {
+            machine.ok(&format!("PATH={environment}/bin:$PATH covalent start"))
+        })?,
+        time("wait for the UI", || {
+            wait_until("the UI", START_LIMIT, || {
+                machine.ok("curl --silent --fail --output /dev/null http://localhost:48008/")
+            })
+        })?,
+    ])
+}
+
+fn packages() -> Result<Vec<Step>> {
+    let machine = boot("bookworm")?;
+    let mut said = String::new();
+    let install = time("apt-get install", || {
+        said = machine.ok(&format!("apt-get install --yes {DIST}/*.deb 2>&1"))?;
+        Ok(())
+    })?;
+    let wait = time("wait for the UI", || wait_for_answer(&machine, 48008))?;
+    for line in said
+        .lines()
+        .filter(|line| line.starts_with("covalentctl: "))
+    {
+        println!("{line}");
+    }
+    Ok(vec![install, wait])
+}
+
+fn time<T>(what: &'static str, work: impl FnOnce() -> Result<T>) -> Result<Step> {
+    let start = Instant::now();
+    work().context(what)?;
+    Ok((what, start.elapsed()))
+}
+
+/// Prints the steps and their sum, and returns it in seconds.
+fn report(title: &str, steps: &[Step]) -> f64 {
+    println!("\n{title}");
+    for (what, taken) in steps {
+        println!("{:8.1} s  {what}", taken.as_secs_f64());
+    }
+    let sum = steps.iter().map(|(_, taken)| taken.as_secs_f64()).sum();
+    println!("{sum:8.1} s  in all");
+    sum
+}

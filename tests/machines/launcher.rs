@@ -1,0 +1,44 @@
+//! The launcher's own tests in the environment of the packages: each adjustment, and each of
+//! Covalent's defects that one of them meets, by the oldest and the newest Python.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use machine::Machine;
+use machine::packages::{DIST, Family, PYTHON, in_project};
+
+/// Most of them start a server, some of them two.
+const LIMIT: Duration = Duration::from_secs(900);
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn with_python_3_11() -> Result<()> {
+    tests("bookworm")
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn with_python_3_14() -> Result<()> {
+    tests("sid")
+}
+
+fn tests(suite: &str) -> Result<()> {
+    let machine = Machine::builder(suite)
+        .bind_read_only(in_project("dist"), DIST)
+        .bind_read_only(in_project("server"), "/project/server")
+        .bind_read_only(in_project("tests"), "/project/tests")
+        .boot()?;
+    Family::Deb.install(&machine, DIST)?;
+    machine.ok("systemctl stop covalent")?;
+    let output = machine
+        .script(&format!(
+            "{PYTHON} -W ignore -m unittest discover /project/tests/server_env"
+        ))
+        .user("alice")
+        .limit(LIMIT)
+        .run()?;
+    ensure!(output.success(), "{output}");
+    let last = output.stderr.lines().last().unwrap_or_default();
+    ensure!(last == "OK", "not all of them ran: {output}");
+    Ok(())
+}

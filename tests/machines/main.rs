@@ -1,0 +1,12 @@
+//! The packages on booted machines: real package managers, real systemd, real workflows.
+//!
+//! `scripts/test` builds what these tests install: `dist` holds the packages, `target/upgrade`
+//! the same with a higher revision.
+
+mod install;
+mod launcher;
+mod matrix;
+mod piuparts;
+mod sources;
+mod trouble;
+mod ui;

@@ -1,0 +1,37 @@
+//! piuparts, which looks for what an installation leaves behind.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use machine::packages::in_project;
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn finds_nothing() -> Result<()> {
+    let packages: Vec<_> = std::fs::read_dir(in_project("dist"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    let packages = packages
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    let root = in_project("target/roots/bookworm");
+    let output = Command::new("piuparts")
+        .args(["--distribution", "bookworm", "--existing-chroot"])
+        .arg(&root)
+        .args([
+            "--warn-on-leftovers-after-purge",
+            "--no-eatmydata",
+            "--skip-logrotatefiles-test",
+        ])
+        .args(packages)
+        .output()
+        .context("piuparts could not be started; scripts/test installs it")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}");
+    // A test that piuparts leaves out does not fail it: each line has to be there.
+    for passed in ["PASS: Installation and purging test.", "PASS: All tests."] {
+        ensure!(said.contains(passed), "{passed:?} is missing: {said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Bad input and bad luck: one clear error, the next step, and nothing lost.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use machine::{Machine, Output};
+
+use machine::packages::{DIST, Family, boot, run_workflows, wait_for_answer};
+
+/// Checks that a command failed with this status and said all of this.
+fn expect(output: &Output, status: i32, parts: &[&str]) -> Result<()> {
+    ensure!(
+        output.code() == Some(status),
+        "not status {status}: {output}"
+    );
+    for part in parts {
+        ensure!(
+            output.text().contains(part),
+            "{part:?} is missing: {output}"
+        );
+    }
+    Ok(())
+}
+
+/// The environment is as it was, and the server still runs workflows from it.
+fn nothing_is_lost(machine: &Machine, active: &str) -> Result<()> {
+    let now = machine.ok("readlink /opt/virtualenvs/covalent")?;
+    ensure!(now == active, "{active} became {now}");
+    let folders = machine.ok("ls --almost-all /opt/virtualenvs/.covalent")?;
+    ensure!(folders.lines().count() == 1, "left behind:\n{folders}");
+    run_workflows(machine, Some("tasks"))
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn a_python_that_is_too_old_is_refused() -> Result<()> {
+    let machine = boot("bullseye")?;
+    let refused = machine.sh(&format!("apt-get install --yes {DIST}/*.deb"))?;
+    expect(
+        &refused,
+        100,
+        &[
+            "Python 3.10 to 3.14",
+            "/usr/bin/python3 is Python 3.9.2",
+            "Next: install one",
+        ],
+    )?;
+    expect(
+        &machine.sh("covalentctl apply")?,
+        4,
+        &["Python 3.10 to 3.14"],
+    )?;
+    machine.ok("apt-get purge --yes covalent covalent-wheels")?;
+    ensure!(!machine.exists("/opt/virtualenvs")?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn what_an_administrator_gets_wrong_is_told_and_harms_nothing() -> Result<()> {
+    let machine = boot("bookworm")?;
+    Family::Deb.install(&machine, DIST)?;
+    let active = machine.ok("readlink /opt/virtualenvs/covalent")?;
+    let settings = "/etc/covalent/covalentctl.toml";
+
+    machine.write_file(settings, "generations = 2\ninterpreter = 3\n", 0o640)?;
+    let said = [
+        "covalentctl.toml:2:15: ",
+        "expected path string",
+        "Next: correct the file",
+    ];
+    expect(&machine.sh("covalentctl apply")?, 3, &said)?;
+
+    machine.write_file(settings, "interpreter = \"/usr/bin/python3.9\"\n", 0o640)?;
+    let said = ["/usr/bin/python3.9", "No such file", "Next: install one"];
+    expect(&machine.sh("covalentctl apply")?, 4, &said)?;
+    // The service starts all the same, from the environment that works.
+    machine.ok("systemctl restart covalent")?;
+    machine.write_file(settings, "", 0o640)?;
+    nothing_is_lost(&machine, &active)?;
+
+    a_damaged_wheel_is_named(&machine, &active)?;
+    a_full_disk_is_found(&machine, &active)?;
+    a_harmful_line_stops_the_start(&machine)
+}
+
+fn a_damaged_wheel_is_named(machine: &Machine, active: &str) -> Result<()> {
+    machine.ok("mkdir -p /etc/covalent/requirements.d
+         echo toolz > /etc/covalent/requirements.d/local.txt
+         cd /usr/share/covalent/wheelhouse
+         cp click-*.whl /root/; cp toolz-*.whl \"$(echo click-*.whl)\"")?;
+    let said = [
+        "click==",
+        "is not the wheel in the lock",
+        "Hash mismatch",
+        "Next: install",
+    ];
+    expect(&machine.sh("covalentctl apply")?, 7, &said)?;
+    nothing_is_lost(machine, active)?;
+    machine
+        .ok("mv /root/click-*.whl /usr/share/covalent/wheelhouse/")
+        .map(drop)
+}
+
+fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
+    // Too little from the start.
+    machine.ok(
+        "cp -a /opt/virtualenvs /root/; mount -t tmpfs -o size=300M tmpfs /opt/virtualenvs
+         cp -a /root/virtualenvs/. /opt/virtualenvs/",
+    )?;
+    let said = ["MB of free space", "/opt/virtualenvs", "Next: make space"];
+    expect(&machine.sh("covalentctl apply")?, 6, &said)?;
+    nothing_is_lost(machine, active)?;
+
+    // Enough at the start, and taken away while the environment is built.
+    machine.ok("mount -o remount,size=620M /opt/virtualenvs")?;
+    let race = "covalentctl apply & pid=$!
+         until ls /opt/virtualenvs/.covalent/*/bin/uvicorn 2>/dev/null | grep -qv \"$1\"; do sleep 0.05; done
+         dd if=/dev/zero of=/opt/virtualenvs/filler bs=1M 2>/dev/null || true
+         status=0; wait $pid || status=$?; rm /opt/virtualenvs/filler; exit $status";
+    let id = active.trim().trim_start_matches(".covalent/");
+    expect(
+        &machine.script(race).arguments([id]).run()?,
+        6,
+        &["ran full", "os error 28", "Next: make space"],
+    )?;
+    nothing_is_lost(machine, active)?;
+    machine
+        .ok(
+            "systemctl stop covalent; umount /opt/virtualenvs; systemctl start covalent
+         rm /etc/covalent/requirements.d/local.txt; covalentctl apply",
+        )
+        .map(drop)
+}
+
+fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {
+    let file = machine.read_file("/etc/covalent/covalent.env")?;
+    machine.write_file(
+        "/etc/covalent/covalent.env",
+        "COVALENT_SVC_PORT=http\n",
+        0o640,
+    )?;
+    let start = machine
+        .script("systemctl restart covalent")
+        .limit(Duration::from_secs(60))
+        .run()?;
+    ensure!(!start.success(), "{start}");
+    let journal = machine.ok("journalctl --no-pager --unit covalent")?;
+    ensure!(
+        journal.contains("covalent.env:1: COVALENT_SVC_PORT must be a port"),
+        "{journal}"
+    );
+    let doctor = machine.sh("covalentctl doctor")?;
+    expect(
+        &doctor,
+        11,
+        &[
+            "BAD   covalent.env",
+            "COVALENT_SVC_PORT must be a port",
+            "Next: correct",
+        ],
+    )?;
+    machine.write_file("/etc/covalent/covalent.env", file, 0o640)?;
+    machine.ok("systemctl reset-failed covalent; systemctl restart covalent")?;
+    wait_for_answer(machine, 48008)
+}

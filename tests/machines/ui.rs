@@ -1,0 +1,83 @@
+//! The UI in a browser.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use machine::{Machine, wait_until};
+
+use machine::packages::{DIST, Family, boot, in_project, run_workflows};
+
+/// How long the page may take to show what it has fetched.
+const PAGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The page as the browser shows it after its scripts have run, and a picture of it.
+fn page(machine: &Machine, address: &str, picture: &str) -> Result<String> {
+    let profile = tempfile::tempdir()?;
+    let output = machine
+        .netns_command("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args([
+            "--window-size=1400,900",
+            "--virtual-time-budget=15000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!(
+            "--screenshot={}",
+            in_project("target").join(picture).display()
+        ))
+        .arg(address)
+        .output()
+        .context("chromium could not be started; scripts/test installs it")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn shows_a_completed_workflow() -> Result<()> {
+    let machine = boot("bookworm")?;
+    Family::Deb.install(&machine, DIST)?;
+    run_workflows(&machine, Some("sublattice"))?;
+    let list = machine
+        .ok("curl --silent --fail 'http://localhost:48008/api/v1/dispatches/list?count=1'")?;
+    let list: serde_json::Value = serde_json::from_str(&list)?;
+    let dispatch = list["items"][0]["dispatch_id"]
+        .as_str()
+        .context("a dispatch")?
+        .to_string();
+
+    wait_until("the workflow on the page", PAGE_LIMIT, || {
+        let shown = page(&machine, "http://localhost:48008/", "ui-list.png")?;
+        ensure!(
+            shown.contains(&dispatch[..8]) && shown.contains("Completed"),
+            "{shown}"
+        );
+        Ok::<_, anyhow::Error>(())
+    })?;
+    // A page below the first one, as a reload asks for it: as released, error 500.
+    let address = format!("http://localhost:48008/{dispatch}");
+    wait_until("the workflow's own page", PAGE_LIMIT, || {
+        let shown = page(&machine, &address, "ui-workflow.png")?;
+        ensure!(
+            shown.contains(&dispatch) && shown.contains("Completed"),
+            "{shown}"
+        );
+        Ok::<_, anyhow::Error>(())
+    })
+}
