@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import sys
+from multiprocessing import synchronize
 
 # A running service's variables would lead to its configuration and database.
 FOREIGN_PREFIXES = ("COVALENT_", "XDG_")
@@ -37,6 +38,7 @@ class Unfit(Exception):
 
 def main() -> int:
     """Check, report, return the exit code."""
+    _do_without_shared_memory()
     for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
         del os.environ[name]
     sys.path.append(sys.path.pop(0))
@@ -53,6 +55,15 @@ def main() -> int:
         return 1
     print(json.dumps({"covalent": version, "executors": executors}))
     return 0
+
+
+def _do_without_shared_memory() -> None:
+    """An image that is being made has no /dev/shm for the account, nor a server that needs it.
+
+    What is imported makes semaphores there, and uses none of them yet.
+    """
+    if not os.access("/dev/shm", os.W_OK):
+        synchronize.SemLock.__init__ = lambda *_arguments, **_options: None
 
 
 def _import_covalent() -> None:

@@ -9,16 +9,20 @@ use super::status::colour;
 use crate::doctor::{Verdict, examine};
 use crate::failure::Kind;
 use crate::host::Host;
+use crate::state::needs_root;
 
 /// Look for everything that can be wrong, and say what to type
 ///
 /// One line a check: what was looked at and how it is; below a bad one, the cause and the cure.
-/// Run it as root, or some files can't be looked at. Exits with 11 if anything is wrong.
+/// Exits with 11 if anything is wrong. Needs root: it reads files that nobody else may.
 #[derive(Args, Debug)]
 pub struct Doctor {}
 
 impl Doctor {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        if host.is_real() && !rustix::process::geteuid().is_root() {
+            return Err(needs_root("looking at every file"));
+        }
         let paint = colour();
         let mut wrong = 0;
         for check in examine(host) {

@@ -13,8 +13,9 @@ use crate::server;
 ///
 /// The command gets the environment of the server: the unit's variables, those of
 /// /etc/covalent/covalent.env, and /var/lib/covalent as its home. Covalent's own command line,
-/// run in any other way, reads and makes the files of another account. Its exit status is the
-/// command's.
+/// run in any other way, reads and makes the files of another account. Start, stop and status are
+/// systemctl's business: `covalent start` and its like know nothing of the service. The exit
+/// status is the command's.
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  covalentctl run -- covalent config\n  covalentctl run -- python -m pip list\n"

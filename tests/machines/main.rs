@@ -3,6 +3,8 @@
 //! `scripts/test` builds what these tests install: `dist` holds the packages, `target/upgrade`
 //! the same with a higher revision.
 
+mod configuration;
+mod image;
 mod install;
 mod launcher;
 mod matrix;
