@@ -5,8 +5,10 @@ fails as soon as Covalent no longer does what the function is for, so that it ca
 """
 
 import functools
+import os
 import tarfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ import dask.config
 from covalent_service.tar import with_tar_filter
 
 TERMINAL_EVENTS = ("start_terminal", "pty-input", "resize", "disconnect")
+
+
+# How an executor's own default for a folder ends, whoever's account it is made in.
+DEFAULT_FOLDERS = {"workdir": ("covalent", "workdir"), "cache_dir": ("covalent",)}
 
 
 class ClusterFailure(BaseException):
@@ -39,6 +45,33 @@ def interface_path(app: Any) -> None:
     build = Path(app.__file__).parent / app.WEBAPP_PATH
     app.templates = type(app.templates)(directory=build)
     app.socketio_app.static_files = {"": str(build), "/": str(build / "index.html")}
+
+
+def executor_folders(plugins: Mapping[str, Any]) -> None:
+    """Covalent has tasks write where a client's `LocalExecutor()` would: in the client's home."""
+    for name in ("local", "dask"):
+        plugin = plugins[name]
+        plugin.from_dict = _with_own_folders(plugin.from_dict, vars(plugin()))
+
+
+def _with_own_folders(from_dict: Any, own: Mapping[str, Any]) -> Any:
+    """Defaults that this account can't use become its own; what a client chose itself stays."""
+
+    def from_dict_with_own_folders(executor: Any, description: Any) -> Any:
+        from_dict(executor, description)
+        for name, end in DEFAULT_FOLDERS.items():
+            folder = Path(getattr(executor, name, None) or own[name])
+            if folder.parts[-len(end) :] == end and not _can_be_written(folder):
+                setattr(executor, name, own[name])
+        return executor
+
+    return from_dict_with_own_folders
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether the folder, or the nearest one above it that is there, takes new files."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def dashboard_address(app_dask: Any, address: str) -> None:

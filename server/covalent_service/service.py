@@ -94,11 +94,13 @@ class _Service:
     def _load(self) -> uvicorn.Config:
         """Covalent's application, adjusted, with its logs going where ours go."""
         from covalent._shared_files import logger
+        from covalent.executor import _executor_manager
         from covalent_ui import app
         from covalent_ui.api import main as api
 
         adjustments.tar_filter()
         adjustments.interface_path(app)
+        adjustments.executor_folders(_executor_manager.executor_plugins_map)
         if not self._settings.terminal:
             adjustments.terminal_off(api)
         config = uvicorn.Config(

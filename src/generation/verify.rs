@@ -30,6 +30,7 @@ pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
     let mut command = Command::new(path.join("bin/python"), LIMIT)
         .args([host.launcher().join("verify.py")])
         .env("HOME", home.path())
+        .env("TMPDIR", home.path())
         .env("VIRTUAL_ENV", path)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(home.path());

@@ -91,6 +91,42 @@ class InterfacePath(unittest.TestCase):
         self.app.templates.get_template("index.html")
 
 
+class ExecutorFolders(unittest.TestCase):
+    THEIRS = "/home/somebody/.cache/covalent/workdir"
+
+    def setUp(self):
+        self.plugin = fresh("covalent.executor.executor_plugins.local").LocalExecutor
+        self.own = self.plugin().workdir
+
+    def received(self, workdir):
+        description = {"attributes": {**vars(self.plugin()), "workdir": workdir}}
+        return self.plugin().from_dict(description).workdir
+
+    def adjust(self):
+        adjustments.executor_folders({"local": self.plugin, "dask": self.plugin})
+
+    def test_covalent_still_takes_the_clients_folders(self):
+        self.assertEqual(self.received(self.THEIRS), self.THEIRS)
+
+    def test_a_default_that_cannot_be_written_becomes_our_own(self):
+        self.adjust()
+        with mock.patch.object(adjustments, "_can_be_written", return_value=False):
+            self.assertEqual(self.received(self.THEIRS), self.own)
+
+    def test_a_default_that_can_be_written_stays(self):
+        self.adjust()
+        with mock.patch.object(adjustments, "_can_be_written", return_value=True):
+            self.assertEqual(self.received(self.THEIRS), self.THEIRS)
+
+    def test_a_choice_stays_and_fails_by_its_name(self):
+        self.adjust()
+        self.assertEqual(self.received("/nowhere/chosen"), "/nowhere/chosen")
+
+    def test_a_folder_that_is_not_there_is_judged_by_the_one_above(self):
+        with tempfile.TemporaryDirectory() as above:
+            self.assertTrue(adjustments._can_be_written(Path(above, "not", "there")))
+
+
 class ClusterOnItsOwn(unittest.TestCase):
     """DaskCluster.run, called in this process, with a cluster that is none."""
 

@@ -111,6 +111,28 @@ def local():
 
 
 @kind
+def executors():
+    """Executors as objects: they are made here, with this account's home in their settings."""
+    import covalent as ct
+    from covalent.executor import DaskExecutor, LocalExecutor
+
+    @ct.electron(executor=LocalExecutor())
+    def double(number):
+        return 2 * number
+
+    @ct.electron(executor=DaskExecutor())
+    def increment(number):
+        return number + 1
+
+    @ct.lattice
+    def workflow(number):
+        return increment(double(number))
+
+    found = completed(dispatch(workflow, 20))
+    check(found == 41, f"41 expected, {found} found")
+
+
+@kind
 def sublattice():
     """A workflow inside of a workflow."""
     import covalent as ct
