@@ -27,8 +27,11 @@ const CREATE_LIMIT: Duration = Duration::from_secs(120);
 /// A slow mirror, or a slow disk: 50 MB of wheels and 200 MB of files.
 const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
 
-/// What an environment and uv's work beside it took, 260 MB, and some room.
+/// What an environment and uv's cache beside it took, 221 MB, and room for a plugin or two.
 const NEEDED_BYTES: u64 = 350_000_000;
+
+/// The inodes that they took, 15,000, and some room.
+const NEEDED_FILES: u64 = 20_000;
 
 /// The names and versions in an environment, for whoever installs something beside it.
 const CONSTRAINTS: &str = "constraints.txt";
@@ -245,17 +248,23 @@ fn check_space(folder: &Path) -> Result<()> {
     let statistics = rustix::fs::statvfs(folder)
         .with_context(|| format!("asking for the free space of {}", folder.display()))?;
     let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
-    if free >= NEEDED_BYTES {
+    let path = folder.display();
+    let lack = if free < NEEDED_BYTES {
+        let (free, needed) = (free / 1_000_000, NEEDED_BYTES / 1_000_000);
+        format!(
+            "{path} has {free} MB of free space; an environment takes up to {needed} MB while it \
+             is built"
+        )
+    } else if statistics.f_files > 0 && statistics.f_favail < NEEDED_FILES {
+        // A file system without a fixed number of inodes, such as btrfs, says 0.
+        let free = statistics.f_favail;
+        format!("{path} has {free} free inodes; an environment takes {NEEDED_FILES}")
+    } else {
         return Ok(());
-    }
+    };
     Err(Failure::error(
         Kind::Space,
-        format!(
-            "{} has {} MB of free space; an environment takes up to {} MB while it is built",
-            folder.display(),
-            free / 1_000_000,
-            NEEDED_BYTES / 1_000_000
-        ),
+        lack,
         "make space on that file system, then: covalentctl apply",
     ))
 }
