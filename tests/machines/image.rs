@@ -29,7 +29,7 @@ fn without_systemd_everything_works_but_starting() -> Result<()> {
     ensure!(state == "enabled\n", "{state}");
     let python = "/opt/virtualenvs/covalent/bin/python";
     machine.ok(&format!("chroot /image {python} -c 'import encodings'"))?;
-    let running = machine.sh("pgrep --list-full --full virtualenvs/.covalent")?;
+    let running = machine.sh("pgrep --list-full --full [v]irtualenvs/.covalent")?;
     ensure!(running.code() == Some(1), "processes run: {running}");
     machine.ok("chroot /image dpkg --purge covalent-wheels covalent 2>&1")?;
     ensure!(!machine.exists("/image/opt/virtualenvs")?);
