@@ -57,8 +57,8 @@ def _refusal(error: OSError, host: str, port: int) -> Refusal:
     if error.errno == errno.EADDRNOTAVAIL:
         return Refusal(
             f"{host} is not an address of this machine, so port {port} cannot be opened on it: "
+            # At boot it may become one: no reason to give up at once.
             "correct COVALENT_DISPATCHER_ADDR, or set COVALENT_SERVER_IFACE_ANY=1 as well",
-            NEEDS_ATTENTION,
         )
     if error.errno == errno.EACCES:
         return Refusal(

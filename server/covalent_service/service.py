@@ -16,6 +16,7 @@ from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
 from covalent_service.refusal import FAILED
+from covalent_service.same_origin import SameOrigin
 from covalent_service.settings import Settings
 
 # Seconds that open requests get at the end: the UI's long poll alone would take 25.
@@ -104,7 +105,11 @@ class _Service:
         if not self._settings.terminal:
             adjustments.terminal_off(api)
         config = uvicorn.Config(
-            app.fastapi_app,
+            SameOrigin(
+                app.fastapi_app,
+                names=(self._settings.address, *self._settings.allowed_hosts),
+                any_host=self._settings.all_interfaces,
+            ),
             log_config=app.log_config(),
             timeout_graceful_shutdown=REQUESTS_TIMEOUT,
         )

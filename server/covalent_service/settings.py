@@ -38,6 +38,7 @@ class Settings:
     dask: bool
     dashboard: str
     terminal: bool
+    allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
     heartbeat_interval: int
     notes: tuple[str, ...] = ()
 
@@ -83,6 +84,7 @@ class Settings:
             dask=not given.switch("COVALENT_DISABLE_DASK", False),
             dashboard=given.value("COVALENT_DASK_DASHBOARD", _host_and_port, DEFAULT_DASHBOARD),
             terminal=given.switch("COVALENT_UI_TERMINAL", False),
+            allowed_hosts=given.value("COVALENT_ALLOWED_HOSTS", _host_names, ()),
             heartbeat_interval=given.value(
                 "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
             ),
@@ -195,6 +197,14 @@ def _host_name(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9._-]+", text):
         return text
     raise ValueError("a host name or an IPv4 address, without a scheme and without a port")
+
+
+def _host_names(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    try:
+        return tuple(map(_host_name, names))
+    except ValueError:
+        raise ValueError("a list of host names with commas between") from None
 
 
 def _host_and_port(text: str) -> str:

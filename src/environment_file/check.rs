@@ -28,6 +28,7 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_SVC_PORT", Value::Port),
     ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
     ("COVALENT_DISPATCHER_ADDR", Value::Text),
+    ("COVALENT_ALLOWED_HOSTS", Value::Text),
     ("COVALENT_UI_TERMINAL", Value::Switch),
     ("COVALENT_DASK_DASHBOARD", Value::Text),
     ("COVALENT_DATABASE", Value::Path),

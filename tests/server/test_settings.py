@@ -53,6 +53,7 @@ class Values(unittest.TestCase):
             ("COVALENT_UI_TERMINAL", "on", "1, true, t (on)"),
             ("COVALENT_DISPATCHER_ADDR", "http://here", "without a scheme"),
             ("COVALENT_DISPATCHER_ADDR", "here:80", "without a port"),
+            ("COVALENT_ALLOWED_HOSTS", "a.example, http://b.example", "list of host names"),
             ("COVALENT_DATA_DIR", "data", "an absolute path"),
             ("COVALENT_DATABASE", "db.sqlite", "an absolute path"),
             ("COVALENT_DASK_DASHBOARD", "8787", "host:port"),

@@ -99,9 +99,13 @@ class Served:
         code = self.process.wait(30)
         return code, time.monotonic() - start
 
-    def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+    def get(self, path, **headers):
+        with self.answer(path, **headers) as answer:
             return answer.read().decode()
+
+    def answer(self, path, **headers):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        return urllib.request.urlopen(request, timeout=10)
 
     def status_of(self, dispatch_id):
         return self.query(f"SELECT status FROM lattices WHERE dispatch_id = '{dispatch_id}'")[0][0]

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.error
 from pathlib import Path
 
 import psutil
@@ -116,6 +117,21 @@ class Running(unittest.TestCase):
             dispatch_id = server.client(code)
             wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
             self.assertTrue((other.home / "d" / dispatch_id).is_dir())
+
+    def test_pages_of_other_sites_get_nothing(self):
+        questions = ("/api/v1/dispatches/list?count=1", "/socket.io/?EIO=4&transport=polling")
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            own = {"Origin": f"http://127.0.0.1:{server.port}"}
+            for question in questions:
+                # Covalent itself would answer any page: that is why it is not asked.
+                with server.answer(question, **own) as answer:
+                    self.assertIn(answer.headers["Access-Control-Allow-Origin"], ("*", *own.values()))
+                for strange in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+                    with self.assertRaises(urllib.error.HTTPError) as refused:
+                        server.answer(question, **strange)
+                    self.assertEqual(refused.exception.code, 403)
+                    refused.exception.close()
 
     def test_terminal_is_off_unless_asked_for(self):
         for asked, answer in (("", "silence"), ("1", "42")):

@@ -1,0 +1,70 @@
+"""Keeps web pages of other sites away from the server.
+
+Covalent answers every page with `Access-Control-Allow-Origin`, so that whatever a person of
+this machine has open in a browser could read workflows and dispatch code. Browsers tell the
+page's site in `Origin`, and in `Host` the name that they looked the server up by; programs that
+are no browsers, Covalent's clients among them, send no `Origin` and a `Host` of ours.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class SameOrigin:
+    """An ASGI application around another one, which answers strangers itself."""
+
+    def __init__(self, inner: Application, names: Iterable[str], any_host: bool) -> None:
+        """`names` are the server's own; with `any_host`, clients may call it by others too."""
+        self._inner = inner
+        self._names = {name.lower() for name in (*LOOPBACK, *names)}
+        self._any_host = any_host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
+        if not refusal:
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _answer(send, refusal)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get(b"host", "").lower()
+        if not self._any_host and host and _name(host) not in self._names:
+            # A name that somebody else made point to this machine ("DNS rebinding").
+            return _sentence("this server is not known by the name", _name(host), _name(host))
+        origin = headers.get(b"origin")
+        if origin is None:
+            return ""
+        place = urlsplit(origin.lower()).netloc
+        if place and (place == host or _name(place) in self._names - set(LOOPBACK)):
+            return ""
+        return _sentence("a page of another site has no access:", origin, _name(place))
+
+
+def _name(place: str) -> str:
+    """`place` without its port."""
+    name, separator, port = place.rpartition(":")
+    return name if separator and port.isdigit() else place
+
+
+def _sentence(what: str, value: str, name: str) -> str:
+    return (
+        f"Covalent: {what} {value!r}. If it should, add COVALENT_ALLOWED_HOSTS={name} "
+        "to /etc/covalent/covalent.env, then: systemctl restart covalent\n"
+    )
+
+
+async def _answer(send: Send, text: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
