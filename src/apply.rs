@@ -40,44 +40,33 @@ pub enum Retry {
 /// With nothing to do this reads a handful of files; it takes no lock and starts no process.
 pub fn apply(host: &Host, retry: Retry, progress: &Progress) -> Result<Outcome> {
     let mut state = State::read(host);
-    let known = (state.interpreters.len(), state.failure.is_some());
-    let result = attempt(host, &mut state, retry, progress);
-    match &result {
-        Ok(_) if known == (state.interpreters.len(), state.failure.is_some()) => {}
-        // A state that can't be written costs the next run some time, and this one nothing.
-        Ok(_) => drop(state.write(host)),
-        Err(Attempt {
-            error, fingerprint, ..
-        }) => {
-            state.failure = Some(FailedAttempt::new(error, fingerprint.clone()));
-            // The error itself is what the caller has to see, whatever becomes of its record.
-            drop(state.write(host));
+    let known = state.clone();
+    match look(host, &mut state, retry, progress) {
+        Ok(Some(generation)) => {
+            remember(host, &state, &known);
+            Ok(Outcome::Unchanged(generation))
+        }
+        Ok(None) => in_turn(host, retry, progress),
+        Err(error) => {
+            state.failure = Some(FailedAttempt::new(&error, None));
+            remember(host, &state, &known);
+            Err(error)
         }
     }
-    result.map_err(|attempt| attempt.error)
 }
 
-/// A failure, and what was wanted as far as that was known.
-struct Attempt {
-    error: anyhow::Error,
-    fingerprint: Option<String>,
-}
-
-fn attempt(
+/// The active generation, if it is the wanted one or has to do as that; else one has to be made.
+fn look(
     host: &Host,
     state: &mut State,
     retry: Retry,
     progress: &Progress,
-) -> Result<Outcome, Attempt> {
-    let unknown = |error| Attempt {
-        error,
-        fingerprint: None,
-    };
-    let settings = Settings::read(host).map_err(unknown)?;
-    let wanted = Wanted::read(host, &settings, &mut state.interpreters).map_err(unknown)?;
+) -> Result<Option<Generation>> {
+    let settings = Settings::read(host)?;
+    let wanted = Wanted::read(host, &settings, &mut state.interpreters)?;
     if let Some(generation) = satisfying(host, &wanted) {
         state.failure = None;
-        return Ok(Outcome::Unchanged(generation));
+        return Ok(Some(generation));
     }
     if let (Retry::UnlessHopeless, Some(failure)) = (retry, &state.failure)
         && failure.fingerprint.as_ref() == Some(&wanted.fingerprint)
@@ -88,36 +77,66 @@ fn attempt(
              (covalentctl apply tries again)",
             failure.message
         ));
-        return Ok(Outcome::Unchanged(generation));
+        return Ok(Some(generation));
     }
-    let outcome = build(host, &settings, &wanted, progress).map_err(|error| Attempt {
-        error,
-        fingerprint: Some(wanted.fingerprint),
-    })?;
-    state.failure = None;
-    Ok(outcome)
+    Ok(None)
+}
+
+/// Builds what is wanted once nobody else is at it. What that is has to be read again then: it
+/// may have changed, or have been built, while this run waited.
+fn in_turn(host: &Host, retry: Retry, progress: &Progress) -> Result<Outcome> {
+    // Whatever the caller's mask: the environment is for every user of the machine.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let _lock = Lock::acquire(host, progress)?;
+    let mut state = State::read(host);
+    let known = state.clone();
+    let mut fingerprint = None;
+    let result = build(host, &mut state, &mut fingerprint, retry, progress);
+    state.failure = result
+        .as_ref()
+        .err()
+        .map(|error| FailedAttempt::new(error, fingerprint));
+    remember(host, &state, &known);
+    result
 }
 
 fn build(
     host: &Host,
-    settings: &Settings,
-    wanted: &Wanted,
+    state: &mut State,
+    fingerprint: &mut Option<String>,
+    retry: Retry,
     progress: &Progress,
 ) -> Result<Outcome> {
-    // Whatever the caller's mask: the environment is for every user of the machine.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let _lock = Lock::acquire(host, progress)?;
-    generation::sweep(host)?;
-    if let Some(generation) = satisfying(host, wanted) {
+    if let Some(generation) = look(host, state, retry, progress)? {
         return Ok(Outcome::Unchanged(generation));
     }
-    let generation = generation::build(host, settings, wanted, progress)
+    let settings = Settings::read(host)?;
+    let wanted = Wanted::read(host, &settings, &mut state.interpreters)?;
+    *fingerprint = Some(wanted.fingerprint.clone());
+    generation::sweep(host)?;
+    let generation = generation::build(host, &settings, &wanted, progress)
         .context("building a new environment")?;
     let moved = generation.activate(host)?;
-    for path in generation::prune(host, settings.generations)? {
-        progress.say(&format!("removed {}", path.display()));
+    // From here on the new environment is there, whatever becomes of the old ones.
+    match generation::prune(host, settings.generations) {
+        Ok(removed) => {
+            for path in removed {
+                progress.say(&format!("removed {}", path.display()));
+            }
+        }
+        Err(error) => progress.warn(&format!(
+            "an old environment could not be removed: {error:#}"
+        )),
     }
     Ok(Outcome::Activated { generation, moved })
+}
+
+/// Writes the state if it has changed. One that can't be written costs the next run some time,
+/// and this one nothing: its result is what the caller has to see.
+fn remember(host: &Host, state: &State, known: &State) {
+    if state != known {
+        drop(state.write(host));
+    }
 }
 
 /// The active generation, if it is what is wanted and its interpreter is there.

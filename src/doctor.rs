@@ -1,7 +1,9 @@
 //! Everything that can be wrong with the server on this machine, looked at one by one.
 
-use std::net::{TcpListener, ToSocketAddrs};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use crate::account::{self, Account};
 use crate::environment_file::{EnvironmentFile, Severity};
@@ -13,6 +15,9 @@ use crate::settings::{Network, Settings};
 use crate::state::State;
 use crate::systemd;
 use crate::wanted::Wanted;
+
+/// How long an answer of the server may take before something is wrong.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How something is.
 #[derive(Debug)]
@@ -179,6 +184,15 @@ fn environment_file(host: &Host) -> Verdict {
         Ok(file) => file,
         Err(error) => return from_error(&error),
     };
+    if !file.path.exists() {
+        return doubtful(
+            format!(
+                "{} is missing, so every default counts",
+                file.path.display()
+            ),
+            "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",
+        );
+    }
     let lines = |severity| file.describe(severity).join("\n      ");
     let cure = "correct the file, then: systemctl restart covalent";
     let (harmful, harmless) = (lines(Severity::Harmful), lines(Severity::Harmless));
@@ -219,12 +233,13 @@ fn service_account(host: &Host) -> Verdict {
 }
 
 fn localhost(_: &Host) -> Verdict {
-    let mut loopback = ("localhost", 0).to_socket_addrs().into_iter().flatten();
-    if loopback.any(|address| address.ip().is_loopback()) {
+    // Covalent listens on IPv4 only.
+    let mut found = ("localhost", 0).to_socket_addrs().into_iter().flatten();
+    if found.any(|address| address.is_ipv4() && address.ip().is_loopback()) {
         good("resolves to this machine")
     } else {
         bad(
-            "localhost does not resolve to this machine, and the server needs it",
+            "localhost does not resolve to an IPv4 address of this machine, and the server needs it",
             "add the line \"127.0.0.1 localhost\" to /etc/hosts",
         )
     }
@@ -258,14 +273,10 @@ fn service(host: &Host) -> Verdict {
     }
 }
 
-/// Whether the server has its port, or could have it.
+/// Whether the server answers at its port, or could have it.
 fn port(host: &Host) -> Verdict {
-    let address = server::local_address(host);
-    let port: Option<u16> = address
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.parse().ok());
-    let Some(port) = port else {
+    let address = server::Address::of(host);
+    let Some(port) = address.port.parse::<u16>().ok() else {
         return bad(
             "COVALENT_SVC_PORT in covalent.env is no port",
             "correct the file, then: systemctl restart covalent",
@@ -275,19 +286,43 @@ fn port(host: &Host) -> Verdict {
     let active = shown
         .get("ActiveState")
         .is_some_and(|state| state == "active");
-    match (active, TcpListener::bind(("127.0.0.1", port))) {
-        (true, Err(_)) => good(format!("the server answers at {address}")),
-        (false, Ok(_)) => good(format!("{port} is free")),
-        (true, Ok(_)) => bad(
-            format!("the service is active, and nothing listens on {port}"),
-            "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
-        ),
-        (false, Err(error)) => bad(
-            format!("{port} can't be used: {error}"),
+    let place = (address.host.as_str(), port);
+    if active {
+        return match first_line(place) {
+            Ok(line) if line.contains(" 200 ") => good(format!("the server answers at {address}")),
+            Ok(line) => bad(
+                format!("{address} answers {:?}", line.trim()),
+                "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
+            ),
+            Err(error) => bad(
+                format!("the service is active, and {address} gives no answer: {error}"),
+                "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
+            ),
+        };
+    }
+    match TcpListener::bind(place) {
+        Ok(_) => good(format!("{port} is free")),
+        Err(error) => bad(
+            format!("{address} can't be used: {error}"),
             format!(
                 "ss -ltnp 'sport = :{port}' names the process; end it, or set \
                      COVALENT_SVC_PORT in /etc/covalent/covalent.env"
             ),
         ),
     }
+}
+
+/// The first line of the API's answer, for which the server has to read its database.
+fn first_line(place: (&str, u16)) -> io::Result<String> {
+    let mut stream = TcpStream::connect(place)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    write!(
+        stream,
+        "GET /api/v1/dispatches/list?count=1 HTTP/1.0\r\nHost: {}\r\n\r\n",
+        place.0
+    )?;
+    let mut line = String::new();
+    // A whole line of HTTP is far shorter; whoever else listens there may send anything.
+    BufReader::new(stream.take(1000)).read_line(&mut line)?;
+    Ok(line)
 }

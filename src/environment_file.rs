@@ -7,6 +7,7 @@ mod check;
 mod parse;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -59,18 +60,19 @@ pub struct EnvironmentFile {
 }
 
 impl EnvironmentFile {
-    /// Reads and checks the file.
+    /// Reads and checks the file; a missing one is an empty one, as in the unit.
     pub fn read(host: &Host) -> Result<EnvironmentFile> {
         let path = host.environment_file();
-        let bytes = fs::read(&path).map_err(|error| {
-            Failure::error(
-                Kind::Settings,
-                format!("{}: can't be read: {error}", path.display()),
-                "if the file is gone, put the package's own back: cp \
-                 /usr/share/covalent/covalent.env /etc/covalent/ && chmod 0640 \
-                 /etc/covalent/covalent.env",
-            )
-        })?;
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            result => result.map_err(|error| {
+                Failure::error(
+                    Kind::Settings,
+                    format!("{}: can't be read: {error}", path.display()),
+                    format!("ls -l {} shows what it is; make it a file", path.display()),
+                )
+            })?,
+        };
         let (assignments, mut problems) = parse::parse(&String::from_utf8_lossy(&bytes));
         problems.extend(check::check(&assignments));
         problems.sort_by_key(|problem| problem.line);

@@ -72,6 +72,11 @@ impl Kind {
         }
     }
 
+    /// The kind with this [`name`](Kind::name).
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name in `status --json` and in the state file.
     pub fn name(self) -> &'static str {
         match self {

@@ -33,6 +33,11 @@ pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()>
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".next");
     let next = folder.join(name);
+    if next.is_dir() && !next.is_symlink() {
+        // A power cut came between the two renames below.
+        fs::rename(&next, aside)
+            .with_context(|| format!("moving {} to {}", next.display(), aside.display()))?;
+    }
     match fs::remove_file(&next) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(action);
@@ -105,7 +110,10 @@ mod tests {
         assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/1"));
         assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
 
+        // As a power cut leaves it between the two renames.
+        fs::rename(&aside, folder.path().join("covalent.next")).unwrap();
         replace_with_link(&path, Path::new(".covalent/2"), &aside).unwrap();
+        assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
         assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }

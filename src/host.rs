@@ -100,6 +100,11 @@ impl Host {
         self.path("/var/lib/covalentctl")
     }
 
+    /// Why the unit's start was refused, from one process of the unit to the next.
+    pub fn refusal(&self) -> PathBuf {
+        self.path("/run/covalentctl/refusal.json")
+    }
+
     /// uv's cache for what came from an index.
     pub fn cache(&self) -> PathBuf {
         self.path("/var/cache/covalentctl")

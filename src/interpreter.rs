@@ -59,7 +59,7 @@ impl Interpreter {
 }
 
 /// An interpreter's answer, kept as long as its file is the same.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct Probed {
     identity: Identity,
     answer: Answer,
@@ -75,7 +75,7 @@ struct Identity {
     changed: (i64, i64),
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 struct Answer {
     implementation: String,
     version: [u32; 3],
@@ -161,7 +161,10 @@ fn examine(path: &Path, probes: &mut Probes) -> Result<Result<Interpreter, Strin
                 identity,
                 answer: answer.clone(),
             };
-            probes.insert(real.clone(), probed);
+            // Which modules there are depends on other files too, so a lack is asked for again.
+            if answer.missing.is_empty() {
+                probes.insert(real.clone(), probed);
+            }
             answer
         }
     };
@@ -302,7 +305,26 @@ mod tests {
         let once = runs();
         find(&tree.host(), &settings(None), &mut probes).unwrap();
         assert_eq!(runs(), once);
-        tree.interpreter("/usr/bin/python3", 12, "\"zlib\"");
+        tree.interpreter("/usr/bin/python3", 12, "");
+        find(&tree.host(), &settings(None), &mut probes).unwrap();
+        assert!(runs() > once);
+    }
+
+    #[test]
+    fn a_missing_module_is_asked_for_again_once_it_may_have_been_installed() {
+        let tree = Tree::new();
+        let path = tree.host().path("/usr/bin/python3");
+        let script = format!(
+            "#!/bin/sh\ntest -e {0}.whole && missing= || missing='\"sqlite3\"'\n\
+             echo '{{\"implementation\":\"cpython\",\"version\":[3,11,4],\"abi\":\"x\",\
+             \"missing\":['$missing']}}'\n",
+            path.display()
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut probes = Probes::new();
         assert!(find(&tree.host(), &settings(None), &mut probes).is_err());
+        fs::write(format!("{}.whole", path.display()), "").unwrap();
+        find(&tree.host(), &settings(None), &mut probes).unwrap();
     }
 }

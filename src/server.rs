@@ -10,7 +10,7 @@ use crate::environment_file::EnvironmentFile;
 use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
-use crate::state::needs_root;
+use crate::state::{heed_refusal, needs_root};
 
 /// The unit.
 pub const UNIT: &str = "covalent.service";
@@ -26,24 +26,51 @@ const ENVIRONMENT: [(&str, &str); 5] = [
         "PATH",
         "/opt/virtualenvs/covalent/bin:/usr/local/bin:/usr/bin:/bin",
     ),
-    (
-        "COVALENT_CACHE_DB_URL",
-        "sqlite+pysqlite:////run/covalent/cache.db",
-    ),
+    (CACHE_VARIABLE, "sqlite+pysqlite:////run/covalent/cache.db"),
     ("PYTHONUNBUFFERED", "1"),
 ];
+
+/// The variable of the database in which Covalent keeps the state of running workflows.
+const CACHE_VARIABLE: &str = "COVALENT_CACHE_DB_URL";
+
+/// The unit's `RuntimeDirectory=`, which that database is in.
+const RUNTIME_DIRECTORY: &str = "/run/covalent";
 
 /// Where the server and its tasks start; the unit's `WorkingDirectory=`.
 const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 
-/// The address of the UI for a browser on this machine.
-pub fn local_address(host: &Host) -> String {
-    let file = EnvironmentFile::read(host).ok();
-    let port = file
-        .as_ref()
-        .and_then(|file| file.get("COVALENT_SVC_PORT"))
-        .unwrap_or(DEFAULT_PORT);
-    format!("http://localhost:{port}")
+/// Where the server listens, as far as `covalent.env` says; for a browser on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A name or an address of this machine.
+    pub host: String,
+    /// The port as it is written, which may be no number.
+    pub port: String,
+}
+
+impl Address {
+    /// What the file says; every default where the caller may not read it.
+    pub fn of(host: &Host) -> Address {
+        let file = EnvironmentFile::read(host).ok();
+        let value = |name: &str| {
+            let value = file.as_ref().and_then(|file| file.get(name));
+            value.filter(|value| !value.is_empty()).map(String::from)
+        };
+        let everywhere = value("COVALENT_SERVER_IFACE_ANY")
+            .is_some_and(|value| ["1", "true", "t"].contains(&value.to_lowercase().as_str()));
+        // Named without the switch, the address is the one and only that the server listens on.
+        let named = value("COVALENT_DISPATCHER_ADDR").filter(|_| !everywhere);
+        Address {
+            host: named.unwrap_or_else(|| "localhost".into()),
+            port: value("COVALENT_SVC_PORT").unwrap_or_else(|| DEFAULT_PORT.into()),
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
 }
 
 /// Becomes the server; what comes back is why that failed.
@@ -51,6 +78,7 @@ pub fn local_address(host: &Host) -> String {
 /// The interpreter's path is the one inside the generation, so that this server never loads a
 /// file of a newer one.
 pub fn serve(host: &Host) -> Result<()> {
+    heed_refusal(host)?;
     let generation = active(host)?;
     // The process's own environment is the unit's, or that of whoever starts it by hand.
     let command = std::env::vars_os().fold(
@@ -77,11 +105,17 @@ pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
         return Err(needs_root("becoming the service account"));
     }
     let file = EnvironmentFile::read(host)?;
-    let variables = ENVIRONMENT.iter().copied().chain(
-        file.assignments
-            .iter()
-            .map(|assignment| (assignment.name.as_str(), assignment.value.as_str())),
-    );
+    // systemd removes the folder of the cache when the server stops; Covalent's own default is
+    // in the account's home.
+    let runs = host.path(RUNTIME_DIRECTORY).is_dir();
+    let unit = ENVIRONMENT.iter().copied();
+    let variables = unit
+        .filter(|(name, _)| runs || *name != CACHE_VARIABLE)
+        .chain(
+            file.assignments
+                .iter()
+                .map(|assignment| (assignment.name.as_str(), assignment.value.as_str())),
+        );
     let (program, arguments) = words.split_first().context("there is no command to run")?;
     let mut command = variables.fold(Command::unlimited(program), |command, (name, value)| {
         command.env(name, value)

@@ -127,6 +127,13 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
                 }
             },
         )
+    } else if contradicts(&words) {
+        Failure::error(
+            Kind::Settings,
+            format!("the requirement files can't be met: {failed}"),
+            "correct the requirement that is named above, in the .txt files of \
+             /etc/covalent/requirements.d, then: covalentctl apply",
+        )
     } else {
         Failure::error(
             Kind::Source,
@@ -159,10 +166,25 @@ fn damaged(words: &str) -> bool {
         "failed to read",
         "failed to extract",
         "failed to unzip",
-        "zip",
+        "invalid zip",
+        "zip archive",
+        "zip file",
     ]
     .iter()
     .any(|part| words.contains(part))
+}
+
+/// Whether the requirements contradict each other or the lock, or are no requirements, which no
+/// source can help with. A package that a source lacks reads much the same.
+fn contradicts(words: &str) -> bool {
+    let lacks = [
+        "was not found",
+        "no versions of",
+        "was disabled",
+        "there is no version",
+    ];
+    words.contains("couldn't parse requirement")
+        || (words.contains("no solution found") && !lacks.iter().any(|part| words.contains(part)))
 }
 
 /// The error where nothing may be tried.
@@ -237,6 +259,23 @@ mod tests {
                 "No space left on device (os error 28)",
                 Kind::Space,
                 "ran full",
+            ),
+            (
+                "No solution found when resolving dependencies:\n  Because zipstream-ng was not \
+                 found in the provided package locations",
+                Kind::Source,
+                "zipstream-ng was not",
+            ),
+            (
+                "No solution found when resolving dependencies:\n  Because you require click<1 \
+                 and click==8.5.1, we can conclude that your requirements are unsatisfiable.",
+                Kind::Settings,
+                "can't be met",
+            ),
+            (
+                "Couldn't parse requirement in `local.txt` at position 0",
+                Kind::Settings,
+                "local.txt",
             ),
             (
                 "Because click was not found in the provided",

@@ -14,7 +14,7 @@ use crate::interpreter::Probes;
 use crate::progress::Progress;
 
 /// The remembered state. Every field may be missing in a file of another version.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct State {
     /// What interpreters answered.
@@ -24,7 +24,7 @@ pub struct State {
 }
 
 /// An attempt to build what is wanted that failed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct FailedAttempt {
     /// When it failed.
     pub when: Timestamp,
@@ -70,6 +70,42 @@ impl State {
         let text = serde_json::to_vec_pretty(self).context("writing the state as JSON")?;
         file::write(&host.state().join("state.json"), &text, 0o644)
     }
+}
+
+/// Notes why the unit's start is refused, or that it is not.
+///
+/// systemd starts a failed unit again whatever the status of its `ExecStartPre=` says; only its
+/// main process, which is told here, can end with a status that prevents it.
+pub fn note_refusal<T>(host: &Host, result: &Result<T>) -> Result<()> {
+    let path = host.refusal();
+    match result {
+        Ok(_) => match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        },
+        Err(error) => {
+            let refusal = FailedAttempt::new(error, None);
+            let text = serde_json::to_vec(&refusal).context("writing the refusal as JSON")?;
+            file::make_folder(path.parent().unwrap_or(&path), 0o755)?;
+            file::write(&path, &text, 0o644)
+        }
+    }
+}
+
+/// Fails if the unit's start was refused, as that failed.
+pub fn heed_refusal(host: &Host) -> Result<()> {
+    let Ok(text) = fs::read(host.refusal()) else {
+        return Ok(());
+    };
+    let refusal: FailedAttempt =
+        serde_json::from_slice(&text).with_context(|| host.refusal().display().to_string())?;
+    Err(match Kind::named(&refusal.kind) {
+        Some(kind) => Failure::error(kind, refusal.message, refusal.next),
+        None => anyhow::anyhow!(refusal.message),
+    }
+    .context("the server is not started"))
 }
 
 /// Held by the one run that may change things, until it is dropped.

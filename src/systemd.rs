@@ -12,8 +12,8 @@ use crate::server::UNIT;
 /// A question is answered at once, unless the machine is in trouble.
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
 
-/// A restart: the unit's own limits for stopping and starting, and some room.
-const RESTART_LIMIT: Duration = Duration::from_secs(300);
+/// A restart: the unit's own limits for stopping and starting, half an hour, and some room.
+const RESTART_LIMIT: Duration = Duration::from_secs(35 * 60);
 
 /// Whether systemd is the machine's init (sd_booted(3)).
 pub fn is_running(host: &Host) -> bool {

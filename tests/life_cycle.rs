@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -242,6 +243,65 @@ fn what_an_interrupted_build_left_is_swept_away() {
 }
 
 #[test]
+fn a_manifest_that_cannot_be_read_costs_nobody_the_environment_in_use() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    let active = tree.active();
+    let manifest = tree
+        .path("opt/virtualenvs")
+        .join(&active)
+        .join("manifest.json");
+    fs::write(&manifest, "{\"from\": \"the future\"}").unwrap();
+    next_second();
+    tree.write(
+        "uv-fails",
+        "Because click was not found in the provided package locations",
+    );
+    tree.refused(&["apply"], 5);
+    assert!(manifest.exists());
+    assert_eq!(tree.active(), active);
+
+    fs::remove_file(tree.path("uv-fails")).unwrap();
+    tree.ok(&["apply"]);
+    assert_ne!(tree.active(), active);
+    assert_eq!(tree.generations(), 2);
+}
+
+#[test]
+fn an_old_environment_that_cannot_be_removed_is_a_warning() {
+    let tree = Tree::new();
+    tree.write("etc/covalent/covalentctl.toml", "generations = 1\n");
+    tree.ok(&["apply"]);
+    let old = tree.active();
+    next_second();
+    // A process whose command line names it.
+    let python = tree.path("opt/virtualenvs").join(&old).join("bin/python");
+    let mut user = Command::new("sleep")
+        .arg0(&python)
+        .arg("60")
+        .spawn()
+        .unwrap();
+    tree.write("etc/covalent/requirements.d/local.txt", "numpy<1");
+    tree.ok(&["apply"]);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    assert_eq!(tree.generations(), 2, "an environment in use stays");
+    next_second();
+
+    let manifest = tree
+        .path("opt/virtualenvs")
+        .join(&old)
+        .join("manifest.json");
+    fs::remove_file(&manifest).unwrap();
+    fs::create_dir_all(manifest.join("no-file")).unwrap();
+    tree.write("etc/covalent/requirements.d/local.txt", "numpy<2");
+    let said = tree.ok(&["apply", "--transaction"]);
+    assert!(said.contains("could not be removed"), "{said}");
+    assert!(tree.path("var/lib/covalentctl/restart-requested").exists());
+    assert!(!tree.ok(&["status"]).contains("could not be made"));
+}
+
+#[test]
 fn an_environment_made_by_hand_is_moved_aside() {
     let tree = Tree::new();
     tree.write("opt/virtualenvs/covalent/pyvenv.cfg", "by hand");
@@ -275,9 +335,10 @@ fn an_environment_whose_interpreter_is_gone_is_made_again() {
     assert_ne!(tree.active(), active);
 
     fs::remove_file(tree.path("usr/bin/python3.13")).unwrap();
-    let said = tree.refused(&["apply", "--at-start"], 4);
-    assert!(said.contains("Python 3.10 to 3.14"), "{said}");
-    assert!(tree.refused(&["serve"], 10).contains("which is gone"));
+    for verb in [&["apply", "--at-start"][..], &["serve"]] {
+        let said = tree.refused(verb, 4);
+        assert!(said.contains("Python 3.10 to 3.14"), "{said}");
+    }
 }
 
 #[test]
@@ -303,9 +364,18 @@ fn a_start_refuses_a_harmful_line_of_the_environment_file_and_warns_of_a_harmles
         "{said}"
     );
     tree.write("etc/covalent/covalent.env", "# x\nCOVALENT_SVC_PORT=http\n");
-    let said = tree.refused(&["apply", "--at-start"], 3);
-    assert!(
-        said.contains("covalent.env:2: COVALENT_SVC_PORT must be a port"),
-        "{said}"
+    for verb in [&["apply", "--at-start"][..], &["serve"]] {
+        let said = tree.refused(verb, 3);
+        assert!(
+            said.contains("covalent.env:2: COVALENT_SVC_PORT must be a port"),
+            "{said}"
+        );
+    }
+    tree.write("etc/covalent/covalent.env", "");
+    tree.ok(&["apply", "--at-start"]);
+    tree.program(
+        &format!("opt/virtualenvs/{}/bin/python", tree.active().display()),
+        "#!/bin/sh\necho served\n",
     );
+    assert_eq!(tree.ok(&["serve"]), "served\n");
 }

@@ -1,6 +1,5 @@
 //! `covalentctl apply`.
 
-use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -13,7 +12,7 @@ use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::state::needs_root;
+use crate::state::{needs_root, note_refusal};
 use crate::systemd;
 
 /// Make the environment what it should be
@@ -43,6 +42,14 @@ impl Apply {
         if host.is_real() && !rustix::process::geteuid().is_root() {
             return Err(needs_root("changing the environment"));
         }
+        let result = self.apply(host);
+        if self.at_start {
+            note_refusal(host, &result)?;
+        }
+        result
+    }
+
+    fn apply(&self, host: &Host) -> Result<ExitCode> {
         let progress = match self.transaction {
             true => Progress::plain(),
             false => Progress::interactive(),
@@ -107,12 +114,9 @@ impl Apply {
 
 /// Warns of what is odd in `covalent.env`, and refuses what the server can't run with.
 fn check_environment_file(host: &Host, progress: &Progress) -> Result<()> {
-    if fs::exists(host.environment_file()).unwrap_or(false) {
-        let file = EnvironmentFile::read(host)?;
-        for problem in file.describe(Severity::Harmless) {
-            progress.warn(&problem);
-        }
-        file.refuse_harmful()?;
+    let file = EnvironmentFile::read(host)?;
+    for problem in file.describe(Severity::Harmless) {
+        progress.warn(&problem);
     }
-    Ok(())
+    file.refuse_harmful()
 }

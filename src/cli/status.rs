@@ -39,6 +39,9 @@ struct Report {
     failure: Option<FailedAttempt>,
 }
 
+/// How the launcher's `STATUS=` starts when it serves; its address follows.
+const SERVING: &str = "serving at ";
+
 #[derive(Serialize)]
 struct Service {
     active: String,
@@ -66,6 +69,11 @@ impl Report {
         let mut shown = systemd::show(host, &names);
         let [active, enabled, since, status] =
             names.map(|name| shown.remove(name).unwrap_or_default());
+        // What the running server says of itself counts, and needs no right to read its settings.
+        let address = status.strip_prefix(SERVING).map_or_else(
+            || server::Address::of(host).to_string(),
+            |address| address.to_string(),
+        );
         Report {
             version: 1,
             service: Service {
@@ -74,7 +82,7 @@ impl Report {
                 since,
                 status,
             },
-            address: server::local_address(host),
+            address,
             environment: Generation::active(host).map(|generation| Environment {
                 interpreter_is_there: generation.has_interpreter(),
                 path: generation.path,

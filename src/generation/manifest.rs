@@ -15,6 +15,8 @@ use crate::interpreter::Interpreter;
 pub const NAME: &str = "manifest.json";
 
 /// The manifest. It is written last: a folder that has one is complete.
+///
+/// A field that a later version adds has to have a default, so that older manifests stay readable.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Manifest {
     /// The folder's name: when it was made, and the start of the fingerprint.

@@ -36,9 +36,7 @@ pub struct Generation {
 impl Generation {
     /// The one that `/opt/virtualenvs/covalent` points to, if that is a generation.
     pub fn active(host: &Host) -> Option<Generation> {
-        let target = fs::read_link(host.environment()).ok()?;
-        let path = host.environment().parent()?.join(target);
-        Generation::at(&path)
+        Generation::at(&active_folder(host)?)
     }
 
     /// The ready generation at `path`, if there is one.
@@ -48,16 +46,6 @@ impl Generation {
             path: path.to_path_buf(),
             manifest,
         })
-    }
-
-    /// All ready ones, the newest first.
-    pub fn all(host: &Host) -> Result<Vec<Generation>> {
-        let mut generations: Vec<Generation> = folders(host)?
-            .iter()
-            .filter_map(|path| Generation::at(path))
-            .collect();
-        generations.sort_by(|a, b| b.manifest.id.cmp(&a.manifest.id));
-        Ok(generations)
     }
 
     /// Its Python.
@@ -91,10 +79,15 @@ impl Generation {
     }
 }
 
-/// Every folder of the generations' folder, ready or not.
-fn folders(host: &Host) -> Result<Vec<PathBuf>> {
-    let parent = host.generations();
-    let entries = match fs::read_dir(&parent) {
+/// What `/opt/virtualenvs/covalent` points to.
+fn active_folder(host: &Host) -> Option<PathBuf> {
+    let target = fs::read_link(host.environment()).ok()?;
+    Some(host.environment().parent()?.join(target))
+}
+
+/// Everything in a folder; nothing if there is no such folder.
+fn entries(parent: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(parent) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("reading {}", parent.display())),

@@ -5,31 +5,41 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Generation, folders, manifest};
+use super::{active_folder, entries, manifest, verify};
 use crate::host::Host;
 
 /// Keeps the active generation and the newest others, `keep` in all, and every one that a
 /// process still runs from. Returns what was removed.
 pub fn prune(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
-    let active = Generation::active(host).map(|generation| generation.manifest.id);
-    let others = Generation::all(host)?
-        .into_iter()
-        .filter(|generation| Some(&generation.manifest.id) != active.as_ref())
-        .skip(keep.saturating_sub(1));
+    let active = active_folder(host);
+    let mut others = entries(&host.generations())?;
+    others.retain(|path| Some(path) != active.as_ref());
+    // Their names start with the time when they were made.
+    others.sort_by(|a, b| b.cmp(a));
     let mut removed = Vec::new();
-    for generation in others {
-        if !in_use(&generation.path) {
-            remove(&generation.path)?;
-            removed.push(generation.path);
+    for path in others.into_iter().skip(keep.saturating_sub(1)) {
+        if !in_use(&path) {
+            remove(&path)?;
+            removed.push(path);
         }
     }
     Ok(removed)
 }
 
 /// Removes what interrupted builds left. Only for the holder of the lock.
+///
+/// A folder with a manifest stays, also one that can't be read: another version may have written
+/// it. So does the one that the link points to, whatever is in it.
 pub fn sweep(host: &Host) -> Result<()> {
-    for path in folders(host)? {
-        if Generation::at(&path).is_none() {
+    let active = active_folder(host);
+    for path in entries(&host.generations())? {
+        if Some(&path) != active.as_ref() && !path.join(manifest::NAME).exists() {
+            remove(&path)?;
+        }
+    }
+    for path in entries(&host.state())? {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(verify::HOME_PREFIX.as_bytes()) {
             remove(&path)?;
         }
     }
@@ -50,7 +60,8 @@ fn remove(path: &Path) -> Result<()> {
     result.with_context(|| format!("removing {}", path.display()))
 }
 
-/// Whether the command line of any process names a file below `path`, as the server's does.
+/// Whether any process runs from `path`: its command line names a file there, as the server's
+/// does, or a library from there is mapped, as in a client that came through the link.
 fn in_use(path: &Path) -> bool {
     let needle = format!("{}/", path.display()).into_bytes();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -58,6 +69,7 @@ fn in_use(path: &Path) -> bool {
     };
     processes
         .flatten()
-        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
-        .any(|line| line.windows(needle.len()).any(|window| window == needle))
+        .flat_map(|process| ["cmdline", "maps"].map(|name| process.path().join(name)))
+        .filter_map(|file| fs::read(file).ok())
+        .any(|text| text.windows(needle.len()).any(|window| window == needle))
 }

@@ -1,6 +1,6 @@
 //! Trying a new environment before anyone uses it.
 
-use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::host::Host;
 /// Loading everything took 3 s; plugins for the clouds double it, a busy machine much more.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// How the names of the folders start that stand in for the account's home.
+pub(super) const HOME_PREFIX: &str = "verify-";
+
 #[derive(Deserialize)]
 struct Verified {
     executors: Vec<String>,
@@ -24,9 +27,12 @@ struct Verified {
 /// Loads from the environment at `path` what the server loads, as the service account, with a
 /// home of its own. Returns the executors that Covalent found.
 pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
-    let home = tempfile::tempdir().context("making a folder to try the new environment in")?;
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))
-        .with_context(|| format!("setting the mode of {}", home.path().display()))?;
+    // Where only root can put something in its place: TMPDIR may name a folder of tasks.
+    let home = tempfile::Builder::new()
+        .prefix(HOME_PREFIX)
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(host.state())
+        .context("making a folder to try the new environment in")?;
     let mut command = Command::new(path.join("bin/python"), LIMIT)
         .args([host.launcher().join("verify.py")])
         .env("HOME", home.path())
