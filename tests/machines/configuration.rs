@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use machine::Machine;
-use machine::packages::{DIST, Family, boot};
+use machine::packages::{DIST, Family, boot, property};
 
 const FILE: &str = "/etc/covalent/covalent.env";
 
@@ -57,5 +57,10 @@ fn an_edited_file_stays_and_an_unedited_one_follows_without_a_question() -> Resu
         !machine.exists(FILE)?,
         "a deleted file stays deleted (Debian policy 10.7.3)"
     );
+    ensure!(
+        property(&machine, "ActiveState")? == "active",
+        "without the file every default counts"
+    );
+    machine.ok("systemctl restart covalent")?;
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The launcher's own tests in the environment of the packages: each adjustment, and each of
-//! Covalent's defects that one of them meets, by the oldest and the newest Python.
+//! Covalent's defects that one of them meets, by the oldest and the newest Python of the roots.
 
 use std::time::Duration;
 

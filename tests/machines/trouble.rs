@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{Machine, Output};
 
-use machine::packages::{DIST, Family, boot, run_workflows, wait_for_answer};
+use machine::packages::{DIST, Family, UPGRADE, boot, property, run_workflows, wait_for_answer};
 
 /// Checks that a command failed with this status and said all of this.
 fn expect(output: &Output, status: i32, parts: &[&str]) -> Result<()> {
@@ -79,9 +79,27 @@ fn what_an_administrator_gets_wrong_is_told_and_harms_nothing() -> Result<()> {
     machine.write_file(settings, "", 0o640)?;
     nothing_is_lost(&machine, &active)?;
 
+    a_requirement_that_nothing_can_meet_is_named(&machine, &active)?;
     a_damaged_wheel_is_named(&machine, &active)?;
     a_full_disk_is_found(&machine, &active)?;
     a_harmful_line_stops_the_start(&machine)
+}
+
+fn a_requirement_that_nothing_can_meet_is_named(machine: &Machine, active: &str) -> Result<()> {
+    let file = "/etc/covalent/requirements.d/local.txt";
+    machine.ok("mkdir -p /etc/covalent/requirements.d")?;
+    for (requirement, status, word) in [
+        ("click<1", 3, "click"),
+        ("=nonsense=", 3, "local.txt"),
+        // No source on this machine has it, so the index is asked, which is out of reach.
+        ("zipstream-ng", 5, "zipstream-ng"),
+    ] {
+        machine.write_file(file, requirement, 0o644)?;
+        expect(&machine.sh("covalentctl apply")?, status, &[word, "Next: "])?;
+    }
+    machine.ok(&format!("rm {file}"))?;
+    machine.ok("covalentctl apply")?;
+    nothing_is_lost(machine, active)
 }
 
 fn a_damaged_wheel_is_named(machine: &Machine, active: &str) -> Result<()> {
@@ -149,6 +167,11 @@ fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {
         .limit(Duration::from_secs(60))
         .run()?;
     ensure!(!start.success(), "{start}");
+    // A restart mends nothing here, and none comes.
+    machine.ok("sleep 5")?;
+    let state = ["ActiveState", "NRestarts"].map(|name| property(machine, name));
+    let [state, restarts] = state;
+    ensure!((state?.as_str(), restarts?.as_str()) == ("failed", "0"));
     let journal = machine.ok("journalctl --no-pager --unit covalent")?;
     ensure!(
         journal.contains("covalent.env:1: COVALENT_SVC_PORT must be a port"),
@@ -167,4 +190,52 @@ fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {
     machine.write_file("/etc/covalent/covalent.env", file, 0o640)?;
     machine.ok("systemctl reset-failed covalent; systemctl restart covalent")?;
     wait_for_answer(machine, 48008)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn an_upgrade_that_cannot_build_leaves_the_rpm_and_the_server_as_they_were() -> Result<()> {
+    let machine = boot("rpm")?;
+    Family::Rpm.install(&machine, DIST)?;
+    machine.ok("systemctl enable --now covalent")?;
+    wait_for_answer(&machine, 48008)?;
+    let active = machine.ok("readlink /opt/virtualenvs/covalent")?;
+
+    machine.write_file(
+        "/etc/covalent/requirements.d/local.txt",
+        "no-such-package-anywhere\n",
+        0o644,
+    )?;
+    let said = Family::Rpm.install(&machine, UPGRADE)?;
+    ensure!(said.contains("the environment stays as it was"), "{said}");
+    ensure!(said.contains("no-such-package-anywhere"), "{said}");
+    let now = machine.ok("readlink /opt/virtualenvs/covalent")?;
+    ensure!(now == active, "{active} became {now}");
+    wait_for_answer(&machine, 48008)?;
+    run_workflows(&machine, Some("tasks"))
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn an_rpm_on_a_machine_without_a_fit_python_says_what_to_install() -> Result<()> {
+    let machine = boot("rpm")?;
+    machine.ok("mkdir -p /etc/covalent")?;
+    machine.write_file(
+        "/etc/covalent/covalentctl.toml",
+        "interpreter = \"/usr/bin/python3.9\"\n",
+        0o640,
+    )?;
+    // dnf reports a failed %posttrans, and leaves the package installed.
+    let said = Family::Rpm.install(&machine, DIST)?;
+    for part in [
+        "/usr/bin/python3.9",
+        "Next: install one",
+        "covalentctl apply",
+    ] {
+        ensure!(said.contains(part), "{part:?} is missing: {said}");
+    }
+    expect(&machine.sh("covalentctl apply")?, 4, &["python3.9"])?;
+    machine.write_file("/etc/covalent/covalentctl.toml", "", 0o640)?;
+    machine.ok("covalentctl apply; systemctl enable --now covalent")?;
+    wait_for_answer(&machine, 48008)
 }
