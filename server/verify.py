@@ -3,6 +3,7 @@
 Needs a HOME to write to, which should be a temporary one. Prints one line of JSON,
 {"covalent": version, "executors": [name, ...]}, and exits with 0; or says in a few lines
 on the standard error what cannot be imported and of which package, and exits with 1.
+With --loaded it prints instead the paths in site-packages of all that was imported.
 """
 
 import contextlib
@@ -53,7 +54,10 @@ def main() -> int:
     except Unfit as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps({"covalent": version, "executors": executors}))
+    if "--loaded" in sys.argv:
+        print("\n".join(_loaded()))
+    else:
+        print(json.dumps({"covalent": version, "executors": executors}))
     return 0
 
 
@@ -123,6 +127,12 @@ def _executors() -> list[str]:
     if missing:
         raise Unfit(f"Covalent's own executors are missing: {', '.join(sorted(missing))}")
     return found
+
+
+def _loaded() -> list[str]:
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    names = {file.partition("/site-packages/")[2] for file in files if file.endswith(".py")}
+    return sorted(names - {""})
 
 
 def _text(error: Exception) -> str:

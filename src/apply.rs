@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::generation::{self, Generation};
+use crate::generation::{self, Generation, Modules};
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -25,28 +25,33 @@ pub enum Outcome {
     },
 }
 
-/// Whether an attempt that failed is made again.
+/// Who wants the environment, which decides how long that may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Somebody asked for it.
-    Always,
-    /// Not while an environment works and the same attempt has failed before: at every start of
-    /// the service it would only cost time.
-    UnlessHopeless,
+pub enum Caller {
+    /// Somebody who waits for an environment with everything in it.
+    Administrator,
+    /// The unit, at every start: while an environment works, what has failed before is not tried
+    /// again, and nothing is completed that can wait.
+    Start,
+    /// The packages' scripts. The first start of the server should come soon: what it does not
+    /// load is compiled by their second call.
+    Transaction,
 }
 
 /// Makes the environment what it should be, or leaves it as it is and says why not.
 ///
 /// With nothing to do this reads a handful of files; it takes no lock and starts no process.
-pub fn apply(host: &Host, retry: Retry, progress: &Progress) -> Result<Outcome> {
+pub fn apply(host: &Host, caller: Caller, progress: &Progress) -> Result<Outcome> {
     let mut state = State::read(host);
     let known = state.clone();
-    match look(host, &mut state, retry, progress) {
-        Ok(Some(generation)) => {
+    match look(host, &mut state, caller, progress) {
+        Ok(Some(generation))
+            if caller == Caller::Start || !generation::is_incomplete(&generation) =>
+        {
             remember(host, &state, &known);
             Ok(Outcome::Unchanged(generation))
         }
-        Ok(None) => in_turn(host, retry, progress),
+        Ok(_) => in_turn(host, caller, progress),
         Err(error) => {
             state.failure = Some(FailedAttempt::new(&error, None));
             remember(host, &state, &known);
@@ -59,7 +64,7 @@ pub fn apply(host: &Host, retry: Retry, progress: &Progress) -> Result<Outcome> 
 fn look(
     host: &Host,
     state: &mut State,
-    retry: Retry,
+    caller: Caller,
     progress: &Progress,
 ) -> Result<Option<Generation>> {
     let settings = Settings::read(host)?;
@@ -68,7 +73,7 @@ fn look(
         state.failure = None;
         return Ok(Some(generation));
     }
-    if let (Retry::UnlessHopeless, Some(failure)) = (retry, &state.failure)
+    if let (Caller::Start, Some(failure)) = (caller, &state.failure)
         && failure.fingerprint.as_ref() == Some(&wanted.fingerprint)
         && let Some(generation) = Generation::active(host).filter(Generation::runs)
     {
@@ -84,14 +89,14 @@ fn look(
 
 /// Builds what is wanted once nobody else is at it. What that is has to be read again then: it
 /// may have changed, or have been built, while this run waited.
-fn in_turn(host: &Host, retry: Retry, progress: &Progress) -> Result<Outcome> {
+fn in_turn(host: &Host, caller: Caller, progress: &Progress) -> Result<Outcome> {
     // Whatever the caller's mask: the environment is for every user of the machine.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _lock = Lock::acquire(host, progress)?;
     let mut state = State::read(host);
     let known = state.clone();
     let mut fingerprint = None;
-    let result = build(host, &mut state, &mut fingerprint, retry, progress);
+    let result = build(host, &mut state, &mut fingerprint, caller, progress);
     state.failure = result
         .as_ref()
         .err()
@@ -104,17 +109,25 @@ fn build(
     host: &Host,
     state: &mut State,
     fingerprint: &mut Option<String>,
-    retry: Retry,
+    caller: Caller,
     progress: &Progress,
 ) -> Result<Outcome> {
-    if let Some(generation) = look(host, state, retry, progress)? {
+    if let Some(generation) = look(host, state, caller, progress)? {
+        if generation::is_incomplete(&generation) {
+            generation::complete(host, &generation, progress)?;
+        }
         return Ok(Outcome::Unchanged(generation));
     }
     let settings = Settings::read(host)?;
     let wanted = Wanted::read(host, &settings, &mut state.interpreters)?;
     *fingerprint = Some(wanted.fingerprint.clone());
     generation::sweep(host)?;
-    let generation = generation::build(host, &settings, &wanted, progress)
+    // A server that runs needs no haste.
+    let modules = match caller {
+        Caller::Transaction if Generation::active(host).is_none() => Modules::Loaded,
+        _ => Modules::All,
+    };
+    let generation = generation::build(host, &settings, &wanted, modules, progress)
         .context("building a new environment")?;
     let moved = generation.activate(host)?;
     // From here on the new environment is there, whatever becomes of the old ones.

@@ -52,6 +52,11 @@ impl Host {
         self.path("/usr/share/covalent/covalent.lock")
     }
 
+    /// The modules that the server loads, which are compiled before all others.
+    pub fn loaded_modules(&self) -> PathBuf {
+        self.path("/usr/share/covalent/loaded-modules.txt")
+    }
+
     /// The wheels that no package index has.
     pub fn own_wheels(&self) -> PathBuf {
         self.path("/usr/share/covalent/wheels")

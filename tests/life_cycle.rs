@@ -24,6 +24,7 @@ esac
 /// Answers as Python does, to the probe and to the verification.
 const PYTHON: &str = r#"#!/bin/sh
 case "$*" in
+    *compile.py*) echo "compile $#" >> "$(dirname "$0")/../../compilations" ;;
     *verify.py*) echo '{"covalent": "0.240.0", "executors": ["dask", "local"]}' ;;
     *implementation*)
         echo '{"implementation": "cpython", "version": [3, 11, 2], "abi": "x", "missing": []}' ;;
@@ -225,6 +226,26 @@ fn a_transaction_leaves_a_mark_when_the_server_has_to_be_restarted() {
     fs::remove_file(&mark).unwrap();
     tree.ok(&["apply", "--transaction"]);
     assert!(!mark.exists());
+}
+
+#[test]
+fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_does() {
+    let tree = Tree::new();
+    let compilations = || fs::read_to_string(tree.path("compilations")).unwrap_or_default();
+    tree.ok(&["apply", "--transaction"]);
+    // With the list of modules, then without.
+    assert_eq!(compilations(), "compile 6\n");
+    let active = tree.active();
+    tree.ok(&["apply", "--transaction"]);
+    assert_eq!(compilations(), "compile 6\ncompile 5\n");
+    tree.ok(&["apply", "--transaction"]);
+    assert_eq!(compilations(), "compile 6\ncompile 5\n");
+    assert_eq!(tree.active(), active);
+
+    next_second();
+    tree.write("etc/covalent/requirements.d/local.txt", "numpy<1");
+    tree.ok(&["apply", "--transaction"]);
+    assert_eq!(compilations(), "compile 6\ncompile 5\ncompile 5\n");
 }
 
 #[test]

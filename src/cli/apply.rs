@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::apply::{Outcome, Retry, apply};
+use crate::apply::{Caller, Outcome, apply};
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
 use crate::file;
@@ -29,7 +29,8 @@ pub struct Apply {
     at_start: bool,
 
     /// For the packages' scripts: restart nothing, leave a mark if a restart is due, and succeed
-    /// if an environment works, new or old
+    /// if an environment works, new or old. A first environment is only made as far as the server
+    /// needs it to start; a second call completes it
     #[arg(long)]
     transaction: bool,
 }
@@ -57,12 +58,12 @@ impl Apply {
         if self.at_start {
             check_environment_file(host, &progress)?;
         }
-        let retry = if self.at_start {
-            Retry::UnlessHopeless
-        } else {
-            Retry::Always
+        let caller = match (self.at_start, self.transaction) {
+            (true, _) => Caller::Start,
+            (_, true) => Caller::Transaction,
+            _ => Caller::Administrator,
         };
-        match apply(host, retry, &progress) {
+        match apply(host, caller, &progress) {
             Ok(outcome) => self.finish(host, &outcome, &progress)?,
             Err(error) if self.tolerates(host) => {
                 progress.warn(&format!(

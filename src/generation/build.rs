@@ -5,11 +5,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::bytecode::{self, Modules};
 use super::verify::verify;
 use super::{Generation, Manifest, Seconds};
 use crate::command::Command;
@@ -41,6 +43,7 @@ pub fn build(
     host: &Host,
     settings: &Settings,
     wanted: &Wanted,
+    modules: Modules,
     progress: &Progress,
 ) -> Result<Generation> {
     file::make_folder(&host.generations(), 0o755)?;
@@ -49,12 +52,14 @@ pub fn build(
     let stamp = made.strftime("%Y%m%dT%H%M%SZ");
     let id = format!("{stamp}-{}", &wanted.fingerprint[..8]);
     let unfinished = Unfinished {
+        made,
         path: host.generations().join(&id),
         cache: host.generations().join(format!(".{id}.cache")),
+        id,
         keep: false,
     };
     unfinished
-        .complete(host, settings, wanted, progress, id, made)
+        .complete(host, settings, wanted, modules, progress)
         .map_err(|error| match is_full_disk(&error) {
             true => ran_full(&error),
             false => error,
@@ -63,6 +68,8 @@ pub fn build(
 
 /// A build under way; dropped, it is removed.
 struct Unfinished {
+    id: String,
+    made: Timestamp,
     path: PathBuf,
     /// uv's cache on the same file system: its files become the environment's by hard link.
     cache: PathBuf,
@@ -85,9 +92,8 @@ impl Unfinished {
         host: &Host,
         settings: &Settings,
         wanted: &Wanted,
+        modules: Modules,
         progress: &Progress,
-        id: String,
-        made: Timestamp,
     ) -> Result<Generation> {
         let version = wanted.interpreter.version_text();
         let what = format!("making an environment for Python {version}");
@@ -95,12 +101,19 @@ impl Unfinished {
         let (source, install) = self.install(host, settings, wanted, progress)?;
         let packages = self.packages(host)?;
         self.write_constraints(&packages)?;
+        let compile = bytecode::compile(host, &self.path, &wanted.interpreter, modules, progress)?;
         let what = format!("loading the server from {} packages", packages.len());
-        let (executors, verify) = progress.step(&what, || verify(host, &self.path))?;
+        let (executors, verify) = progress.step(&what, || {
+            thread::scope(|scope| {
+                // The disk has work while the processor has other: most is written when it counts.
+                scope.spawn(|| file::sync_file_system(&self.path));
+                verify(host, &self.path)
+            })
+        })?;
         let manifest = Manifest {
-            id,
+            id: self.id.clone(),
             fingerprint: wanted.fingerprint.clone(),
-            made,
+            made: self.made,
             interpreter: wanted.interpreter.clone(),
             source,
             packages,
@@ -108,6 +121,7 @@ impl Unfinished {
             seconds: Seconds {
                 create: create.as_secs_f64(),
                 install: install.as_secs_f64(),
+                compile: compile.as_secs_f64(),
                 verify: verify.as_secs_f64(),
             },
         };
@@ -168,7 +182,7 @@ impl Unfinished {
         };
         let python = self.path.join("bin/python");
         let base = |verb: &str| {
-            let options = ["--no-build", "--compile-bytecode", "--python"].map(OsStr::new);
+            let options = ["--no-build", "--python"].map(OsStr::new);
             let uv = self.uv(host, INSTALL_LIMIT).args(["pip", verb]);
             source.apply(uv.args(options).args([&python]), &cache)
         };

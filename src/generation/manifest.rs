@@ -42,8 +42,11 @@ pub struct Manifest {
 pub struct Seconds {
     /// Making the empty environment.
     pub create: f64,
-    /// Unpacking and compiling the packages.
+    /// Unpacking the packages.
     pub install: f64,
+    /// Compiling the modules that the first start needs, or all of them.
+    #[serde(default)]
+    pub compile: f64,
     /// Loading the server from it.
     pub verify: f64,
 }

@@ -3,6 +3,7 @@
 //! A folder with a manifest is ready; one without is what an interrupted build left.
 
 mod build;
+mod bytecode;
 mod manifest;
 mod prune;
 mod verify;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub use self::build::build;
+pub use self::bytecode::{Modules, complete, is_incomplete};
 pub use self::manifest::{Manifest, Seconds};
 pub use self::prune::{prune, sweep};
 

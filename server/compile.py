@@ -1,0 +1,49 @@
+"""Compiles the modules below a directory: `python3 -I -S compile.py DIRECTORY [LIST]`.
+
+With LIST, a file of paths relative to a site-packages directory, only those of them that are
+there. What has its bytecode already is left alone. Runs no code of the packages, so root may run
+it. A file that is no Python of this version (a template, a test of a syntax) is left out, as an
+import of it would say.
+"""
+
+import multiprocessing
+import os
+import py_compile
+import sys
+from collections.abc import Iterator
+from importlib.util import cache_from_source
+from pathlib import Path
+
+SITE_PACKAGES = "/site-packages/"
+CHUNK = 16  # files that a process takes at a time
+
+
+def main(directory: str, names: str = "") -> None:
+    """Compile with every core."""
+    wanted = set(Path(names).read_text(encoding="utf-8").split("\n")) if names else None
+    files = [
+        path
+        for path in modules(directory)
+        if wanted is None or path.partition(SITE_PACKAGES)[2] in wanted
+    ]
+    with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.imap_unordered(compile_one, files, CHUNK):
+            pass
+
+
+def modules(directory: str) -> Iterator[str]:
+    """Every module's path; symbolic links are not followed."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            if name.endswith(".py"):
+                yield os.path.join(folder, name)
+
+
+def compile_one(path: str) -> None:
+    """Compile one module, unless that has been done."""
+    if not os.path.exists(cache_from_source(path)):
+        py_compile.compile(path, quiet=2)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
