@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Command, CommandFailed};
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::host::Host;
 use crate::settings::{Index, Network, Settings};
 
@@ -174,6 +174,18 @@ fn damaged(words: &str) -> bool {
     .any(|part| words.contains(part))
 }
 
+/// One error out of those of two sources: what the first one lacked is named in its own.
+pub fn neither(first: anyhow::Error, second: anyhow::Error) -> anyhow::Error {
+    match (failure::find(&first), failure::find(&second)) {
+        (Some(lack), Some(last)) if last.kind == Kind::Source => Failure::error(
+            Kind::Source,
+            format!("{}\n  {}", lack.message, last.message),
+            last.next.clone(),
+        ),
+        _ => second,
+    }
+}
+
 /// Whether the requirements contradict each other or the lock, or are no requirements, which no
 /// source can help with. A package that a source lacks reads much the same.
 fn contradicts(words: &str) -> bool {
@@ -183,7 +195,11 @@ fn contradicts(words: &str) -> bool {
         "was disabled",
         "there is no version",
     ];
-    words.contains("couldn't parse requirement")
+    let malformed = [
+        "couldn't parse requirement",
+        "or the start of a requirement",
+    ];
+    malformed.iter().any(|part| words.contains(part))
         || (words.contains("no solution found") && !lacks.iter().any(|part| words.contains(part)))
 }
 
@@ -273,7 +289,7 @@ mod tests {
                 "can't be met",
             ),
             (
-                "Couldn't parse requirement in `local.txt` at position 0",
+                "Unexpected '=', expected '-c', '-e', '-r' or the start of a requirement: local.txt:1:1",
                 Kind::Settings,
                 "local.txt",
             ),

@@ -158,21 +158,25 @@ impl Unfinished {
         wanted: &Wanted,
         progress: &Progress,
     ) -> Result<(String, Duration)> {
-        let mut result = Err(source::none_allowed(host));
+        let mut lack = None;
         for source in Source::all(host, settings) {
             let what = format!("installing from {source}");
-            result = progress
-                .step(&what, || {
-                    self.install_from(&source, host, wanted)
-                        .map_err(|error| source::diagnose(error, &source))
-                })
-                .map(|((), taken)| (source.to_string(), taken));
-            match &result {
-                Err(error) if is_want_of_source(error) => {}
-                _ => break,
+            let result = progress.step(&what, || {
+                self.install_from(&source, host, wanted)
+                    .map_err(|error| source::diagnose(error, &source))
+            });
+            match result {
+                Ok(((), taken)) => return Ok((source.to_string(), taken)),
+                Err(error) if is_want_of_source(&error) => {
+                    lack = Some(match lack.take() {
+                        Some(first) => source::neither(first, error),
+                        None => error,
+                    });
+                }
+                Err(error) => return Err(error),
             }
         }
-        result
+        Err(lack.unwrap_or_else(|| source::none_allowed(host)))
     }
 
     fn install_from(&self, source: &Source, host: &Host, wanted: &Wanted) -> Result<()> {
