@@ -3,7 +3,8 @@
 With LIST, a file of paths relative to a site-packages directory, only those of them that are
 there. What has its bytecode already is left alone. Runs no code of the packages, so root may run
 it. A file that is no Python of this version (a template, a test of a syntax) is left out, as an
-import of it would say.
+import of it would say. One that cannot be read or written, as on a full disk, is named, and the
+exit code is 1.
 """
 
 import multiprocessing
@@ -18,8 +19,8 @@ SITE_PACKAGES = "/site-packages/"
 CHUNK = 16  # files that a process takes at a time
 
 
-def main(directory: str, names: str = "") -> None:
-    """Compile with every core."""
+def main(directory: str, names: str = "") -> int:
+    """Compile with every core; return the exit code."""
     wanted = set(Path(names).read_text(encoding="utf-8").split("\n")) if names else None
     files = [
         path
@@ -27,8 +28,11 @@ def main(directory: str, names: str = "") -> None:
         if wanted is None or path.partition(SITE_PACKAGES)[2] in wanted
     ]
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.imap_unordered(compile_one, files, CHUNK):
-            pass
+        for trouble in pool.imap_unordered(compile_one, files, CHUNK):
+            if trouble:
+                print(trouble, file=sys.stderr)
+                return 1
+    return 0
 
 
 def modules(directory: str) -> Iterator[str]:
@@ -39,11 +43,15 @@ def modules(directory: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def compile_one(path: str) -> None:
-    """Compile one module, unless that has been done."""
-    if not os.path.exists(cache_from_source(path)):
-        py_compile.compile(path, quiet=2)
+def compile_one(path: str) -> str:
+    """Compile one module, unless that has been done. Return what went wrong, if anything."""
+    try:
+        if not os.path.exists(cache_from_source(path)):
+            py_compile.compile(path, quiet=2)
+    except OSError as error:
+        return f"{path}: {error}"
+    return ""
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

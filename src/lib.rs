@@ -18,6 +18,7 @@ pub mod progress;
 pub mod server;
 pub mod settings;
 pub mod source;
+pub mod space;
 pub mod state;
 pub mod systemd;
 pub mod wanted;

@@ -7,6 +7,7 @@ use crate::command::{Command, CommandFailed};
 use crate::failure::{self, Failure, Kind};
 use crate::host::Host;
 use crate::settings::{Index, Network, Settings};
+use crate::space;
 
 /// The name that uv knows the index by; its credentials are passed in variables of that name.
 const INDEX_NAME: &str = "COVALENT";
@@ -103,14 +104,13 @@ fn credentials(address: &str) -> Option<&str> {
 /// uv has one exit status for everything, so its words have to tell; each was seen with the
 /// version that the package ships, and the whole output stays in the message.
 pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
+    let error = space::diagnose(error);
     let Some(failed) = error.downcast_ref::<CommandFailed>() else {
         return error;
     };
     let words = failed.output.stderr.to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-    if says(&["no space left on device", "os error 28"]) {
-        ran_full(&error)
-    } else if says(&["hash mismatch", "no `--hash`"]) || damaged(&words) {
+    if says(&["hash mismatch", "no `--hash`"]) || damaged(&words) {
         Failure::error(
             Kind::Wheel,
             format!(
@@ -143,15 +143,6 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
              then: covalentctl apply",
         )
     }
-}
-
-/// The error where a file system ran full in the middle of the work.
-pub fn ran_full(error: &anyhow::Error) -> anyhow::Error {
-    Failure::error(
-        Kind::Space,
-        format!("the file system ran full: {error:#}"),
-        "make space below /opt/virtualenvs and /var/cache, then: covalentctl apply",
-    )
 }
 
 /// The requirement that uv's words are about, such as `click==8.5.1`.
@@ -272,7 +263,7 @@ mod tests {
                 "a file from the wheelhouse",
             ),
             (
-                "No space left on device (os error 28)",
+                "Failed to download `click==8.5.1`\n  No space left on device (os error 28)",
                 Kind::Space,
                 "ran full",
             ),

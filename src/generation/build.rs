@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -15,12 +14,13 @@ use super::bytecode::{self, Modules};
 use super::verify::verify;
 use super::{Generation, Manifest, Seconds};
 use crate::command::Command;
-use crate::failure::{self, Failure, Kind};
+use crate::failure::{self, Kind};
 use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::source::{self, Source, ran_full};
+use crate::source::{self, Source};
+use crate::space;
 use crate::wanted::Wanted;
 
 /// An empty environment is a dozen files.
@@ -28,12 +28,6 @@ const CREATE_LIMIT: Duration = Duration::from_secs(120);
 
 /// A slow mirror, or a slow disk: 50 MB of wheels and 200 MB of files.
 const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
-
-/// What an environment and uv's cache beside it took, 221 MB, and room for a plugin or two.
-const NEEDED_BYTES: u64 = 350_000_000;
-
-/// The inodes that they took, 15,000, and some room.
-const NEEDED_FILES: u64 = 20_000;
 
 /// The names and versions in an environment, for whoever installs something beside it.
 const CONSTRAINTS: &str = "constraints.txt";
@@ -47,7 +41,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<Generation> {
     file::make_folder(&host.generations(), 0o755)?;
-    check_space(&host.generations())?;
+    space::check(&host.generations())?;
     let made = Timestamp::now();
     let stamp = made.strftime("%Y%m%dT%H%M%SZ");
     let id = format!("{stamp}-{}", &wanted.fingerprint[..8]);
@@ -60,10 +54,7 @@ pub fn build(
     };
     unfinished
         .complete(host, settings, wanted, modules, progress)
-        .map_err(|error| match is_full_disk(&error) {
-            true => ran_full(&error),
-            false => error,
-        })
+        .map_err(space::diagnose)
 }
 
 /// A build under way; dropped, it is removed.
@@ -250,39 +241,6 @@ impl Unfinished {
     }
 }
 
-/// Whether a write of our own, not one of uv's, found no space.
-fn is_full_disk(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == ErrorKind::StorageFull)
-}
-
 fn is_want_of_source(error: &anyhow::Error) -> bool {
     failure::find(error).is_some_and(|failure| failure.kind == Kind::Source)
-}
-
-fn check_space(folder: &Path) -> Result<()> {
-    let statistics = rustix::fs::statvfs(folder)
-        .with_context(|| format!("asking for the free space of {}", folder.display()))?;
-    let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
-    let path = folder.display();
-    let lack = if free < NEEDED_BYTES {
-        let (free, needed) = (free / 1_000_000, NEEDED_BYTES / 1_000_000);
-        format!(
-            "{path} has {free} MB of free space; an environment takes up to {needed} MB while it \
-             is built"
-        )
-    } else if statistics.f_files > 0 && statistics.f_favail < NEEDED_FILES {
-        // A file system without a fixed number of inodes, such as btrfs, says 0.
-        let free = statistics.f_favail;
-        format!("{path} has {free} free inodes; an environment takes {NEEDED_FILES}")
-    } else {
-        return Ok(());
-    };
-    Err(Failure::error(
-        Kind::Space,
-        lack,
-        "make space on that file system, then: covalentctl apply",
-    ))
 }

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use crate::account::Account;
 use crate::command::Command;
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::host::Host;
+use crate::space;
 
 /// Loading everything took 3 s; plugins for the clouds double it, a busy machine much more.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -47,6 +48,10 @@ pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
         command = command.account(&account);
     }
     let output = command.run().map_err(|error| {
+        let error = space::diagnose(error);
+        if failure::find(&error).is_some() {
+            return error;
+        }
         Failure::error(
             Kind::Verification,
             format!("the server can't be loaded from the new environment: {error:#}"),

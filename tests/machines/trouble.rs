@@ -144,7 +144,7 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
     expect(
         &machine.script(race).arguments([id]).run()?,
         6,
-        &["ran full", "os error 28", "Next: make space"],
+        &["ran full", "No space left on device", "Next: make space"],
     )?;
     nothing_is_lost(machine, active)?;
     machine

@@ -20,14 +20,17 @@ class Compile(unittest.TestCase):
             file.write_text("x = 1\n")
         (self.packages / "a/template.py").write_text("class {{ name }}:\n")
 
-    def compile(self, *arguments):
+    def run_script(self, *arguments):
         script = launcher.DIRECTORY / "compile.py"
         library = self.packages.parents[1]
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-I", "-S", "-B", script, library, *arguments],
             capture_output=True,
             text=True,
         )
+
+    def compile(self, *arguments):
+        done = self.run_script(*arguments)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         found = self.packages.rglob("*.pyc")
         return {file.name.partition(".")[0]: file.stat().st_mtime_ns for file in found}
@@ -49,6 +52,12 @@ class Compile(unittest.TestCase):
         )
         bytecode = next((self.packages / "__pycache__").glob("b.*"))
         self.assertIn(f"# code object from '{bytecode}'", done.stderr)
+
+    def test_a_file_that_cannot_be_written_is_named_in_one_line(self):
+        (self.packages / "a/__pycache__").write_text("no folder")
+        done = self.run_script()
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"^/\S+/a/(first|second)\.py: \[Errno \d+\] .*\n$")
 
 
 if __name__ == "__main__":
