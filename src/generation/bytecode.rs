@@ -12,6 +12,7 @@ use crate::file;
 use crate::host::Host;
 use crate::interpreter::Interpreter;
 use crate::progress::Progress;
+use crate::space;
 
 /// Every module took 6 s on two cores; plugins for the clouds treble it, a busy machine much more.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -50,7 +51,7 @@ pub fn compile(
             (command.args([list]), "compiling what the server loads")
         }
     };
-    let ((), taken) = progress.step(what, || command.run().map(drop))?;
+    let ((), taken) = progress.step(what, || command.run().map(drop).map_err(space::diagnose))?;
     Ok(taken)
 }
 
