@@ -1,9 +1,9 @@
 """Tells whether an environment can run the server: `<environment>/bin/python verify.py`.
 
 Needs a HOME to write to, which should be a temporary one. Prints one line of JSON,
-{"covalent": version, "executors": [name, ...]}, and exits with 0; or says in a few lines
-on the standard error what cannot be imported and of which package, and exits with 1.
-With --loaded it prints instead the paths in site-packages of all that was imported.
+{"covalent": version, "executors": [name, ...], "database_revision": text}, and exits with
+0; or says in a few lines on the standard error what cannot be imported and of which package,
+and exits with 1. With --loaded it prints instead the paths in site-packages of all that was imported.
 """
 
 import contextlib
@@ -57,7 +57,15 @@ def main() -> int:
     if "--loaded" in sys.argv:
         print("\n".join(_loaded()))
     else:
-        print(json.dumps({"covalent": version, "executors": executors}))
+        print(
+            json.dumps(
+                {
+                    "covalent": version,
+                    "executors": executors,
+                    "database_revision": _database_revision(),
+                }
+            )
+        )
     return 0
 
 
@@ -127,6 +135,13 @@ def _executors() -> list[str]:
     if missing:
         raise Unfit(f"Covalent's own executors are missing: {', '.join(sorted(missing))}")
     return found
+
+
+def _database_revision() -> str | None:
+    """The revision that the migrations of this Covalent lead to."""
+    from covalent_dispatcher._db.datastore import workflow_db
+
+    return workflow_db.current_head()
 
 
 def _loaded() -> list[str]:

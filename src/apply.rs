@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::generation::{self, Generation, Modules};
+use crate::failpoint;
+use crate::generation::{self, Blueprint, Changes, Generation, Modules, Resolution};
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -38,26 +39,58 @@ pub enum Caller {
     Transaction,
 }
 
+/// What an application is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Who wants it.
+    pub caller: Caller,
+    /// Whether the versions of the administrator's packages stay.
+    pub resolution: Resolution,
+    /// Build a new environment whatever there is, and share no file with the one before.
+    pub rebuild: bool,
+}
+
+impl Request {
+    /// What every caller wants: an environment as it should be, and nothing new otherwise.
+    pub fn of(caller: Caller) -> Request {
+        Request {
+            caller,
+            resolution: Resolution::Keep,
+            rebuild: false,
+        }
+    }
+
+    /// Whether the active environment can satisfy it.
+    fn is_modest(self) -> bool {
+        !self.rebuild && self.resolution == Resolution::Keep
+    }
+}
+
 /// Makes the environment what it should be, or leaves it as it is and says why not.
 ///
 /// With nothing to do this reads a handful of files; it takes no lock and starts no process.
-pub fn apply(host: &Host, caller: Caller, progress: &Progress) -> Result<Outcome> {
-    let mut state = State::read(host);
-    let known = state.clone();
-    match look(host, &mut state, caller, progress) {
-        Ok(Some(generation))
-            if caller == Caller::Start || !generation::is_incomplete(&generation) =>
-        {
-            remember(host, &state, &known);
-            Ok(Outcome::Unchanged(generation))
-        }
-        Ok(_) => in_turn(host, caller, progress),
-        Err(error) => {
-            state.failure = Some(FailedAttempt::new(&error, None));
-            remember(host, &state, &known);
-            Err(error)
+pub fn apply(host: &Host, request: Request, progress: &Progress) -> Result<Outcome> {
+    if request.is_modest() {
+        let mut state = State::read(host);
+        let known = state.clone();
+        match look(host, &mut state, request.caller, progress) {
+            Ok(Some(generation))
+                if request.caller == Caller::Start
+                    || !(generation::is_incomplete(&generation)
+                        || generation::has_garbage(host)) =>
+            {
+                remember(host, &state, &known);
+                return Ok(Outcome::Unchanged(generation));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                state.failure = Some(FailedAttempt::new(&error, None));
+                remember(host, &state, &known);
+                return Err(error);
+            }
         }
     }
+    in_turn(host, request, progress)
 }
 
 /// The active generation, if it is the wanted one or has to do as that; else one has to be made.
@@ -68,8 +101,8 @@ fn look(
     progress: &Progress,
 ) -> Result<Option<Generation>> {
     let settings = Settings::read(host)?;
-    let wanted = Wanted::read(host, &settings, &mut state.interpreters)?;
-    if let Some(generation) = satisfying(host, &wanted) {
+    let wanted = Wanted::read(host, &settings, state)?;
+    if let Some(generation) = satisfying(host, &wanted, state) {
         state.failure = None;
         return Ok(Some(generation));
     }
@@ -89,14 +122,15 @@ fn look(
 
 /// Builds what is wanted once nobody else is at it. What that is has to be read again then: it
 /// may have changed, or have been built, while this run waited.
-fn in_turn(host: &Host, caller: Caller, progress: &Progress) -> Result<Outcome> {
+fn in_turn(host: &Host, request: Request, progress: &Progress) -> Result<Outcome> {
     // Whatever the caller's mask: the environment is for every user of the machine.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _lock = Lock::acquire(host, progress)?;
+    failpoint::pass("locked");
     let mut state = State::read(host);
     let known = state.clone();
     let mut fingerprint = None;
-    let result = build(host, &mut state, &mut fingerprint, caller, progress);
+    let result = build(host, &mut state, &mut fingerprint, request, progress);
     state.failure = result
         .as_ref()
         .err()
@@ -109,27 +143,46 @@ fn build(
     host: &Host,
     state: &mut State,
     fingerprint: &mut Option<String>,
-    caller: Caller,
+    request: Request,
     progress: &Progress,
 ) -> Result<Outcome> {
-    if let Some(generation) = look(host, state, caller, progress)? {
+    generation::sweep(host)?;
+    if request.is_modest()
+        && let Some(generation) = look(host, state, request.caller, progress)?
+    {
         if generation::is_incomplete(&generation) {
             generation::complete(host, &generation, progress)?;
         }
         return Ok(Outcome::Unchanged(generation));
     }
+    let active = Generation::active(host);
+    if let Some(active) = &active {
+        carry(host, active, state, progress)?;
+    }
     let settings = Settings::read(host)?;
-    let wanted = Wanted::read(host, &settings, &mut state.interpreters)?;
+    let wanted = Wanted::read(host, &settings, state)?;
     *fingerprint = Some(wanted.fingerprint.clone());
-    generation::sweep(host)?;
-    // A server that runs needs no haste.
-    let modules = match caller {
-        Caller::Transaction if Generation::active(host).is_none() => Modules::Loaded,
-        _ => Modules::All,
+    let blueprint = Blueprint {
+        wanted: &wanted,
+        settings: &settings,
+        before: active.as_ref(),
+        share: !request.rebuild,
+        resolution: request.resolution,
+        // A server that runs needs no haste.
+        modules: match request.caller {
+            Caller::Transaction if active.is_none() => Modules::Loaded,
+            _ => Modules::All,
+        },
     };
-    let generation = generation::build(host, &settings, &wanted, modules, progress)
-        .context("building a new environment")?;
+    let built =
+        generation::build(host, &blueprint, progress).context("building a new environment")?;
+    let generation = match (built, active) {
+        (Some(generation), _) => generation,
+        (None, Some(active)) => return Ok(Outcome::Unchanged(active)),
+        (None, None) => bail!("there is no environment to compare with"),
+    };
     let moved = generation.activate(host)?;
+    state.held = None;
     // From here on the new environment is there, whatever becomes of the old ones.
     match generation::prune(host, settings.generations) {
         Ok(removed) => {
@@ -144,6 +197,45 @@ fn build(
     Ok(Outcome::Activated { generation, moved })
 }
 
+/// Remembers what somebody installed into the active environment by hand, as Covalent's
+/// documentation says to, so that it is part of the next one.
+fn carry(host: &Host, active: &Generation, state: &mut State, progress: &Progress) -> Result<()> {
+    let Changes {
+        added,
+        replaced,
+        missing,
+    } = generation::changes(active);
+    for name in &missing {
+        state.carried.remove(name);
+    }
+    let mut fixed = replaced;
+    for (name, version) in &active.manifest.carried {
+        if let Some(new) = fixed.remove(name).filter(|new| new != version) {
+            state.carried.insert(name.clone(), new);
+        }
+    }
+    if !fixed.is_empty() {
+        progress.warn(&format!(
+            "{} had been installed by hand in place of other versions, which are back: what \
+             Covalent was tested with stays as it is",
+            generation::sentence(&fixed)
+        ));
+    }
+    if !added.is_empty() {
+        let names: Vec<&str> = added.keys().map(String::as_str).collect();
+        progress.say(&format!(
+            "installed by hand and carried over: {}; to make it permanent: covalentctl add {}",
+            generation::sentence(&added),
+            names.join(" ")
+        ));
+        state.carried.extend(added);
+        // Before anything is built: a run that is cut off must not forget it.
+        state.write(host)?;
+        failpoint::pass("carried");
+    }
+    Ok(())
+}
+
 /// Writes the state if it has changed. One that can't be written costs the next run some time,
 /// and this one nothing: its result is what the caller has to see.
 fn remember(host: &Host, state: &State, known: &State) {
@@ -152,9 +244,16 @@ fn remember(host: &Host, state: &State, known: &State) {
     }
 }
 
-/// The active generation, if it is what is wanted and its interpreter is there.
-fn satisfying(host: &Host, wanted: &Wanted) -> Option<Generation> {
-    Generation::active(host).filter(|generation| {
-        generation.manifest.fingerprint == wanted.fingerprint && generation.has_interpreter()
-    })
+/// The active generation, if it is what is wanted and nobody has changed it, and its interpreter
+/// is there; or if the administrator went back to it since that was wanted.
+fn satisfying(host: &Host, wanted: &Wanted, state: &mut State) -> Option<Generation> {
+    let active = Generation::active(host).filter(Generation::has_interpreter)?;
+    if let Some(held) = &state.held
+        && held.generation == active.manifest.id
+    {
+        return (held.instead_of.as_ref() == Some(&wanted.fingerprint)).then_some(active);
+    }
+    let is_it =
+        active.manifest.fingerprint == wanted.fingerprint && generation::changes(&active).is_none();
+    is_it.then_some(active)
 }

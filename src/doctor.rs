@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::account::{self, Account};
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
-use crate::generation::Generation;
+use crate::generation::{Generation, changes};
 use crate::host::Host;
 use crate::server;
 use crate::settings::{Network, Settings};
@@ -165,18 +165,28 @@ fn environment(host: &Host) -> Verdict {
             failed.next,
         );
     }
-    match wanted(host) {
-        Ok(wanted) if wanted.fingerprint != generation.manifest.fingerprint => doubtful(
-            "it works, but the lock, the interpreter or a requirement file has changed since",
+    if !changes(&generation).is_none() {
+        return doubtful(
+            "it works, but packages in it were installed, replaced or removed by hand",
+            "sudo covalentctl apply",
+        );
+    }
+    let path = generation.path.display();
+    match (wanted(host), State::read(host).held) {
+        (_, Some(held)) if held.generation == generation.manifest.id => {
+            good(format!("{path}, kept by covalentctl rollback"))
+        }
+        (Ok(wanted), _) if wanted.fingerprint != generation.manifest.fingerprint => doubtful(
+            "it works, but a lock, the interpreter or a requirement file has changed since",
             "sudo covalentctl apply",
         ),
-        _ => good(generation.path.display().to_string()),
+        _ => good(path.to_string()),
     }
 }
 
 fn wanted(host: &Host) -> anyhow::Result<Wanted> {
     let settings = Settings::read(host)?;
-    Wanted::read(host, &settings, &mut State::read(host).interpreters)
+    Wanted::read(host, &settings, &mut State::read(host))
 }
 
 fn environment_file(host: &Host) -> Verdict {

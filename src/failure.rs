@@ -26,11 +26,15 @@ pub enum Kind {
     NoEnvironment,
     /// `doctor` found something that is wrong.
     Unhealthy,
+    /// There is no such generation, or no such package of the administrator's.
+    Unknown,
+    /// The database is not of the revision that an environment needs.
+    Database,
 }
 
 impl Kind {
     /// Every kind, in the order of the exit statuses.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Settings,
         Kind::Interpreter,
         Kind::Source,
@@ -40,6 +44,8 @@ impl Kind {
         Kind::Permission,
         Kind::NoEnvironment,
         Kind::Unhealthy,
+        Kind::Unknown,
+        Kind::Database,
     ];
 
     /// The exit status. 1 is any other error, 2 a wrong command line.
@@ -54,6 +60,8 @@ impl Kind {
             Kind::Permission => 9,
             Kind::NoEnvironment => 10,
             Kind::Unhealthy => 11,
+            Kind::Unknown => 12,
+            Kind::Database => 13,
         }
     }
 
@@ -69,6 +77,10 @@ impl Kind {
             Kind::Permission => "the call needs root",
             Kind::NoEnvironment => "there is no environment",
             Kind::Unhealthy => "doctor found something that is wrong",
+            Kind::Unknown => {
+                "there is no such environment to go back to, or no such package of yours"
+            }
+            Kind::Database => "the database is not of the revision that the environment needs",
         }
     }
 
@@ -89,6 +101,8 @@ impl Kind {
             Kind::Permission => "permission",
             Kind::NoEnvironment => "no-environment",
             Kind::Unhealthy => "unhealthy",
+            Kind::Unknown => "unknown",
+            Kind::Database => "database",
         }
     }
 }
@@ -159,7 +173,7 @@ mod tests {
     fn exit_statuses_are_distinct_and_leave_one_and_two_to_others() {
         let mut seen: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_status()).collect();
         seen.dedup();
-        assert_eq!(seen, (3..=11).collect::<Vec<u8>>());
+        assert_eq!(seen, (3..=13).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -3,10 +3,28 @@
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{CWD, RenameFlags};
+
+use crate::failpoint;
+
+/// How the names of files start that are being written.
+const TEMPORARY: &str = ".covalentctl-";
+
+/// Whether a file at this path is one that [`write`] had not finished.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(TEMPORARY.as_bytes())
+}
+
+/// Where a link is made before it takes the place of `path`.
+pub fn next_link(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".next");
+    path.with_file_name(name)
+}
 
 /// Writes `content` to `path` through a temporary file in the same folder.
 ///
@@ -15,6 +33,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let action = || format!("writing {}", path.display());
     let folder = parent(path)?;
     let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder)
         .with_context(action)?;
@@ -30,9 +49,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()> {
     let action = || format!("pointing {} to {}", path.display(), target.display());
     let folder = parent(path)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".next");
-    let next = folder.join(name);
+    let next = next_link(path);
     if next.is_dir() && !next.is_symlink() {
         // A power cut came between the two renames below.
         fs::rename(&next, aside)
@@ -44,6 +61,7 @@ pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()>
         }
         _ => symlink(target, &next).with_context(action)?,
     }
+    failpoint::pass("linked");
     if path.is_dir() && !path.is_symlink() {
         // A rename can't put a link in a folder's place; an exchange can, and leaves no gap.
         rustix::fs::renameat_with(CWD, &next, CWD, path, RenameFlags::EXCHANGE)

@@ -62,6 +62,11 @@ impl Host {
         self.path("/usr/share/covalent/wheels")
     }
 
+    /// The wheels of the package `covalent-plugin-wheels`.
+    pub fn plugin_wheelhouse(&self) -> PathBuf {
+        self.path("/usr/share/covalent/plugin-wheelhouse")
+    }
+
     /// The wheels of the package `covalent-wheels`.
     pub fn wheelhouse(&self) -> PathBuf {
         self.path("/usr/share/covalent/wheelhouse")
@@ -73,6 +78,11 @@ impl Host {
             self.path("/usr/share/covalent/requirements.d"),
             self.path("/etc/covalent/requirements.d"),
         ]
+    }
+
+    /// The requirement file of `covalentctl add`.
+    pub fn local_requirements(&self) -> PathBuf {
+        self.path("/etc/covalent/requirements.d/local.txt")
     }
 
     /// The installer that the package brings.

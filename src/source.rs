@@ -33,7 +33,11 @@ impl fmt::Display for Source {
 impl Source {
     /// What to try, in this order; empty if there is nothing that may be tried.
     pub fn all(host: &Host, settings: &Settings) -> Vec<Source> {
-        let mut folders = vec![host.own_wheels(), host.wheelhouse()];
+        let mut folders = vec![
+            host.own_wheels(),
+            host.wheelhouse(),
+            host.plugin_wheelhouse(),
+        ];
         folders.extend(settings.index.wheels.iter().map(|path| host.path(path)));
         folders.retain(|folder| folder.is_dir());
         let has_wheelhouse = folders.iter().any(|folder| *folder != host.own_wheels());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{self, Failure, Kind};
 use crate::file;
+use crate::generation::Versions;
 use crate::host::Host;
 use crate::interpreter::Probes;
 use crate::progress::Progress;
@@ -21,6 +22,19 @@ pub struct State {
     pub interpreters: Probes,
     /// Why the newest attempt failed, until one succeeds.
     pub failure: Option<FailedAttempt>,
+    /// What somebody installed into an environment by hand: part of every later one.
+    pub carried: Versions,
+    /// The generation that the administrator went back to.
+    pub held: Option<Held>,
+}
+
+/// A generation that stays the active one although it is not what is wanted.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Held {
+    /// The generation's name.
+    pub generation: String,
+    /// The fingerprint of what was wanted then: as long as that is all, the generation stays.
+    pub instead_of: Option<String>,
 }
 
 /// An attempt to build what is wanted that failed.

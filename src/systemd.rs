@@ -44,3 +44,24 @@ pub fn restart_if_running(host: &Host) -> Result<()> {
     }
     Ok(())
 }
+
+/// Stops the server. Returns whether it was running.
+pub fn stop(host: &Host) -> Result<bool> {
+    let running = show(host, &["ActiveState"])
+        .get("ActiveState")
+        .is_some_and(|state| ["active", "activating", "reloading"].contains(&state.as_str()));
+    if running {
+        Command::new("systemctl", RESTART_LIMIT)
+            .args(["stop", UNIT])
+            .run()?;
+    }
+    Ok(running)
+}
+
+/// Starts the server.
+pub fn start() -> Result<()> {
+    Command::new("systemctl", RESTART_LIMIT)
+        .args(["start", UNIT])
+        .run()
+        .map(drop)
+}

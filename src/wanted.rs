@@ -1,5 +1,7 @@
-//! What the environment should be: the lock, the interpreter, and the requirement files.
+//! What the environment should be: the locks, the interpreter, the requirement files, and what was
+//! carried over from an environment that somebody changed by hand.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,30 +10,42 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Kind};
+use crate::generation::Versions;
 use crate::host::Host;
-use crate::interpreter::{self, Interpreter, Probes};
+use crate::interpreter::{self, Interpreter};
+use crate::requirement;
 use crate::settings::Settings;
+use crate::state::State;
 
 /// Counts the changes in how an environment is laid out; a new number rebuilds every one.
-const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// The wanted environment.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The interpreter it is for.
     pub interpreter: Interpreter,
-    /// The requirement files beside the lock, in the order in which they are read.
+    /// The locks that packages have shipped: Covalent's own, then those of plugins. What they name
+    /// is installed as it stands there.
+    pub locks: Vec<PathBuf>,
+    /// The requirement files beside the locks, in the order in which they are read.
     pub requirements: Vec<PathBuf>,
+    /// What somebody installed by hand, and what nobody has made permanent or removed since.
+    pub carried: Versions,
     /// A digest of all of it, in hexadecimal digits.
     pub fingerprint: String,
 }
 
 impl Wanted {
-    /// Reads it off the machine. `probes` are the answers of interpreters asked earlier.
-    pub fn read(host: &Host, settings: &Settings, probes: &mut Probes) -> Result<Wanted> {
-        let lock = read(&host.lock())?;
-        let interpreter = interpreter::find(host, settings, probes)?;
-        let requirements = requirement_files(host)?;
+    /// Reads it off the machine. What interpreters answer is remembered in `state`.
+    pub fn read(host: &Host, settings: &Settings, state: &mut State) -> Result<Wanted> {
+        let mut locks = vec![host.lock()];
+        let mut requirements = Vec::new();
+        for folder in host.requirement_folders() {
+            locks.extend(files(&folder, "lock")?);
+            requirements.extend(files(&folder, "txt")?);
+        }
+        let interpreter = interpreter::find(host, settings, &mut state.interpreters)?;
 
         let mut digest = Sha256::new();
         // The micro version is left out: a security update of Python rebuilds nothing.
@@ -41,12 +55,21 @@ impl Wanted {
             interpreter.path.display(),
             interpreter.abi
         );
-        for part in [LAYOUT.to_string().as_bytes(), python.as_bytes(), &lock] {
+        for part in [LAYOUT.to_string().as_bytes(), python.as_bytes()] {
             add(&mut digest, part);
         }
-        for path in &requirements {
+        let mut named = BTreeSet::new();
+        for path in locks.iter().chain(&requirements) {
+            let content = read(path)?;
             add(&mut digest, path.as_os_str().as_encoded_bytes());
-            add(&mut digest, &read(path)?);
+            add(&mut digest, &content);
+            let text = String::from_utf8_lossy(&content);
+            named.extend(requirement::in_file(&text).map(|(_, _, name)| name));
+        }
+        let mut carried = state.carried.clone();
+        carried.retain(|name, _| !named.contains(name));
+        for (name, version) in &carried {
+            add(&mut digest, format!("{name}=={version}").as_bytes());
         }
         let fingerprint = digest
             .finalize()
@@ -54,7 +77,9 @@ impl Wanted {
             .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         Ok(Wanted {
             interpreter,
+            locks,
             requirements,
+            carried,
             fingerprint,
         })
     }
@@ -78,29 +103,26 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-fn requirement_files(host: &Host) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for folder in host.requirement_folders() {
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => {
-                return Err(error).with_context(|| format!("reading {}", folder.display()));
-            }
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let path = entry
-                .with_context(|| format!("reading {}", folder.display()))?
-                .path();
-            if path.extension().is_some_and(|extension| extension == "txt") {
-                found.push(path);
-            }
+/// The files of a folder with this extension, sorted; none if there is no such folder.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("reading {}", folder.display()));
         }
-        found.sort();
-        files.extend(found);
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("reading {}", folder.display()))?
+            .path();
+        if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
     }
-    Ok(files)
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -135,6 +157,10 @@ mod tests {
         }
 
         fn fingerprint(&self) -> String {
+            self.fingerprint_with(&mut State::default())
+        }
+
+        fn fingerprint_with(&self, state: &mut State) -> String {
             let settings = Settings {
                 interpreter: None,
                 generations: 2,
@@ -142,9 +168,7 @@ mod tests {
                 index: Default::default(),
             };
             let host = Host::at(self.0.path());
-            Wanted::read(&host, &settings, &mut Probes::new())
-                .unwrap()
-                .fingerprint
+            Wanted::read(&host, &settings, state).unwrap().fingerprint
         }
     }
 
@@ -171,12 +195,22 @@ mod tests {
             ("/etc/covalent/requirements.d/local.txt", "numpy\n"),
             ("/etc/covalent/requirements.d/local.txt", "numpy<3\n"),
             ("/usr/share/covalent/requirements.d/aws.txt", "boto3\n"),
+            ("/usr/share/covalent/requirements.d/aws.lock", "moto==5\n"),
         ] {
             tree.write(path, content);
             seen.push(tree.fingerprint());
         }
         tree.python("3,13,1");
         seen.push(tree.fingerprint());
+        let mut state = State::default();
+        state.carried.insert("six".into(), "1.17.0".into());
+        seen.push(tree.fingerprint_with(&mut state));
+        state.carried.insert("numpy".into(), "2.4.6".into());
+        assert_eq!(
+            seen.last().unwrap(),
+            &tree.fingerprint_with(&mut state),
+            "what a requirement file names is not carried"
+        );
         let count = seen.len();
         seen.sort();
         seen.dedup();

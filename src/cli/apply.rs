@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::apply::{Caller, Outcome, apply};
+use crate::apply::{Caller, Outcome, Request, apply};
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
 use crate::file;
@@ -21,7 +21,7 @@ use crate::systemd;
 /// requirement files in /usr/share/covalent/requirements.d and /etc/covalent/requirements.d. If
 /// the active environment is that, nothing happens. Otherwise a new one is built beside it, from
 /// the package covalent-wheels or from a package index, tried, and put into its place; then the
-/// server is restarted if it was running. If anything fails, the active environment stays.
+/// server is restarted if it was running. What somebody installed with pip is carried over. If anything fails, the active environment stays.
 #[derive(Args, Debug)]
 pub struct Apply {
     /// For the unit: check covalent.env too, and succeed if an environment works, new or old
@@ -33,6 +33,10 @@ pub struct Apply {
     /// needs it to start; a second call completes it
     #[arg(long)]
     transaction: bool,
+
+    /// Build a new environment from nothing, also if the active one is as it should be
+    #[arg(long, conflicts_with_all = ["at_start", "transaction"])]
+    rebuild: bool,
 }
 
 /// The mark that tells the packages' scripts to restart the server.
@@ -40,17 +44,15 @@ const RESTART_MARK: &str = "restart-requested";
 
 impl Apply {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        if host.is_real() && !rustix::process::geteuid().is_root() {
-            return Err(needs_root("changing the environment"));
-        }
+        require_root(host)?;
         let result = self.apply(host);
         if self.at_start {
             note_refusal(host, &result)?;
         }
-        result
+        result.map(|()| ExitCode::SUCCESS)
     }
 
-    fn apply(&self, host: &Host) -> Result<ExitCode> {
+    fn apply(&self, host: &Host) -> Result<()> {
         let progress = match self.transaction {
             true => Progress::plain(),
             false => Progress::interactive(),
@@ -63,53 +65,65 @@ impl Apply {
             (_, true) => Caller::Transaction,
             _ => Caller::Administrator,
         };
-        match apply(host, caller, &progress) {
-            Ok(outcome) => self.finish(host, &outcome, &progress)?,
-            Err(error) if self.tolerates(host) => {
+        let request = Request {
+            rebuild: self.rebuild,
+            ..Request::of(caller)
+        };
+        match change(host, request, &progress) {
+            Err(error) if caller != Caller::Administrator && can_run(host) => {
                 progress.warn(&format!(
                     "the environment stays as it was:\n{}",
                     failure::render(&error)
                 ));
+                Ok(())
             }
-            Err(error) => return Err(error),
+            result => result,
         }
-        Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// Whether a failure may be left at a warning: the server can run all the same.
-    fn tolerates(&self, host: &Host) -> bool {
-        (self.at_start || self.transaction)
-            && Generation::active(host).is_some_and(|generation| generation.runs())
+/// Whether the server can run with the environment as it is.
+fn can_run(host: &Host) -> bool {
+    Generation::active(host).is_some_and(|generation| generation.runs())
+}
+
+/// Fails for anybody but root, except in a tree that is not a machine.
+pub(super) fn require_root(host: &Host) -> Result<()> {
+    if host.is_real() && !rustix::process::geteuid().is_root() {
+        return Err(needs_root("changing the environment"));
     }
+    Ok(())
+}
 
-    fn finish(&self, host: &Host, outcome: &Outcome, progress: &Progress) -> Result<()> {
-        let Outcome::Activated { generation, moved } = outcome else {
-            if !self.at_start && !self.transaction {
+/// Applies, says what became of it, and sees to the server's restart.
+pub(super) fn change(host: &Host, request: Request, progress: &Progress) -> Result<()> {
+    let (generation, moved) = match apply(host, request, progress)? {
+        Outcome::Activated { generation, moved } => (generation, moved),
+        Outcome::Unchanged(_) => {
+            if request.caller == Caller::Administrator {
                 progress.say("the environment is what it should be; nothing to do");
             }
             return Ok(());
-        };
-        let environment = host.environment();
-        progress.say(&format!(
-            "{} is ready: {} packages, Python {}",
+        }
+    };
+    let environment = host.environment();
+    progress.say(&format!(
+        "{} is ready: {} packages, Python {}",
+        environment.display(),
+        generation.manifest.packages.len(),
+        generation.manifest.interpreter.version_text()
+    ));
+    if let Some(moved) = moved {
+        progress.warn(&format!(
+            "{} was a folder that no package had made; it is now {}",
             environment.display(),
-            generation.manifest.packages.len(),
-            generation.manifest.interpreter.version_text()
+            moved.display()
         ));
-        if let Some(moved) = moved {
-            progress.warn(&format!(
-                "{} was a folder that no package had made; it is now {}",
-                environment.display(),
-                moved.display()
-            ));
-        }
-        if self.transaction {
-            let mark = host.state().join(RESTART_MARK);
-            file::write(&mark, b"", 0o644)?;
-        } else if !self.at_start {
-            systemd::restart_if_running(host).context("restarting the server")?;
-        }
-        Ok(())
+    }
+    match request.caller {
+        Caller::Transaction => file::write(&host.state().join(RESTART_MARK), b"", 0o644),
+        Caller::Start => Ok(()),
+        Caller::Administrator => systemd::restart_if_running(host).context("restarting the server"),
     }
 }
 

@@ -1,10 +1,16 @@
 //! The command line. The manual and the shells' completions are made from these definitions.
 
+mod add;
 mod apply;
 mod doctor;
+mod history;
+mod list;
+mod remove;
+mod rollback;
 mod run;
 mod serve;
 mod status;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -17,8 +23,9 @@ use crate::host::Host;
 /// Builds, verifies and activates the environment of the Covalent workflow server
 ///
 /// The packages and the unit call covalentctl by themselves. By hand it tells how the server is
-/// (status, doctor), makes its environment what it should be (apply), and runs commands in it
-/// (run).
+/// (status, doctor), adds Python packages of yours to its environment (add, remove, list, upgrade),
+/// goes back to an earlier environment (history, rollback), makes the environment what it should
+/// be after an edit (apply), and runs commands in it (run).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -29,6 +36,12 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Apply(apply::Apply),
+    Add(add::Add),
+    Remove(remove::Remove),
+    List(list::List),
+    Upgrade(upgrade::Upgrade),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Run(run::Run),
@@ -41,6 +54,12 @@ impl Arguments {
         let host = Host::current();
         match self.verb {
             Verb::Apply(verb) => verb.run(&host),
+            Verb::Add(verb) => verb.run(&host),
+            Verb::Remove(verb) => verb.run(&host),
+            Verb::List(verb) => verb.run(&host),
+            Verb::Upgrade(verb) => verb.run(&host),
+            Verb::History(verb) => verb.run(&host),
+            Verb::Rollback(verb) => verb.run(&host),
             Verb::Status(verb) => verb.run(&host),
             Verb::Doctor(verb) => verb.run(&host),
             Verb::Run(verb) => verb.run(&host),

@@ -35,6 +35,8 @@ struct Report {
     address: String,
     /// The active environment.
     environment: Option<Environment>,
+    /// Whether the environment is the one that the administrator went back to.
+    held: bool,
     /// Why the newest attempt to build the wanted environment failed.
     failure: Option<FailedAttempt>,
 }
@@ -74,6 +76,13 @@ impl Report {
             || server::Address::of(host).to_string(),
             |address| address.to_string(),
         );
+        let state = State::read(host);
+        let environment = Generation::active(host);
+        let held = state.held.is_some_and(|held| {
+            environment
+                .as_ref()
+                .is_some_and(|active| active.manifest.id == held.generation)
+        });
         Report {
             version: 1,
             service: Service {
@@ -83,12 +92,13 @@ impl Report {
                 status,
             },
             address,
-            environment: Generation::active(host).map(|generation| Environment {
+            held,
+            environment: environment.map(|generation| Environment {
                 interpreter_is_there: generation.has_interpreter(),
                 path: generation.path,
                 manifest: generation.manifest,
             }),
-            failure: State::read(host).failure,
+            failure: state.failure,
         }
     }
 
@@ -142,6 +152,10 @@ impl Report {
                     "{}\n{count} packages from {source}, made {made}",
                     environment.path.display()
                 );
+                let what = match self.held {
+                    true => what + "\nkept by covalentctl rollback until something new is wanted",
+                    false => what,
+                };
                 rows.push(("environment", what));
                 rows.push(("executors", executors.join(", ")));
             }
@@ -185,4 +199,9 @@ impl Status {
 pub(super) fn colour() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !unwanted
+}
+
+/// The width of a column that these words stand in.
+pub(super) fn column<'a>(words: impl Iterator<Item = &'a str>) -> usize {
+    words.map(|word| word.chars().count()).max().unwrap_or(0)
 }

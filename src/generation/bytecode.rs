@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 
 /// Marks a generation whose modules are not all compiled. It works as it is; its modules are
 /// never written again, only their bytecode is added.
-const INCOMPLETE: &str = "bytecode-incomplete";
+pub(super) const INCOMPLETE: &str = "bytecode-incomplete";
 
 /// Which modules to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

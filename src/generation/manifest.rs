@@ -1,6 +1,5 @@
 //! What a generation is: its manifest, a JSON file in its folder.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::installed::Versions;
 use crate::file;
 use crate::interpreter::Interpreter;
 
@@ -30,7 +30,23 @@ pub struct Manifest {
     /// Where its wheels came from.
     pub source: String,
     /// The versions of the packages in it, by their names.
-    pub packages: BTreeMap<String, String>,
+    pub packages: Versions,
+    /// The versions that were resolved for the administrator's requirement files, what they need
+    /// included, but for what the locks hold.
+    #[serde(default)]
+    pub own: Versions,
+    /// What somebody had installed into an earlier environment by hand.
+    #[serde(default)]
+    pub carried: Versions,
+    /// The generation whose files it started from, if any.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// Counts the changes in how an environment is laid out.
+    #[serde(default)]
+    pub layout: u32,
+    /// The revision of Covalent's database that it works with.
+    #[serde(default)]
+    pub database_revision: Option<String>,
     /// The executors that Covalent loads from it.
     pub executors: Vec<String>,
     /// How long it took.
@@ -40,8 +56,11 @@ pub struct Manifest {
 /// How long each phase took, in seconds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Seconds {
-    /// Making the empty environment.
+    /// Making the empty environment, or starting from the files of another one.
     pub create: f64,
+    /// Finding out the versions of the administrator's packages.
+    #[serde(default)]
+    pub resolve: f64,
     /// Unpacking the packages.
     pub install: f64,
     /// Compiling the modules that the first start needs, or all of them.

@@ -4,8 +4,11 @@
 
 mod build;
 mod bytecode;
+mod installed;
 mod manifest;
 mod prune;
+mod resolve;
+mod share;
 mod verify;
 
 use std::fs;
@@ -14,12 +17,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-pub use self::build::build;
+pub use self::build::{Blueprint, build};
 pub use self::bytecode::{Modules, complete, is_incomplete};
+pub use self::installed::{Changes, Versions, changes};
 pub use self::manifest::{Manifest, Seconds};
-pub use self::prune::{prune, sweep};
+pub use self::prune::{has_garbage, prune, sweep};
+pub use self::resolve::{LOCK, Resolution, sentence};
 
 use crate::command::Command;
+use crate::failpoint;
 use crate::file;
 use crate::host::Host;
 
@@ -71,12 +77,24 @@ impl Generation {
             .is_ok_and(|output| output.succeeded())
     }
 
+    /// Every ready one, the newest first.
+    pub fn all(host: &Host) -> Result<Vec<Generation>> {
+        let mut all: Vec<Generation> = entries(&host.generations())?
+            .iter()
+            .filter_map(|path| Generation::at(path))
+            .collect();
+        // Their names start with the time when they were made.
+        all.sort_by(|a, b| b.path.cmp(&a.path));
+        Ok(all)
+    }
+
     /// Makes it the active one. Returns where a folder that stood at the link's place went.
     pub fn activate(&self, host: &Host) -> Result<Option<PathBuf>> {
         let link = host.environment();
         let target = Path::new(".covalent").join(&self.manifest.id);
         let aside = link.with_file_name(format!("covalent.before-{}", self.manifest.id));
         file::replace_with_link(&link, &target, &aside)?;
+        failpoint::pass("activated");
         Ok(aside.exists().then_some(aside))
     }
 }

@@ -6,44 +6,78 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::{active_folder, entries, manifest, verify};
+use crate::failpoint;
+use crate::file;
 use crate::host::Host;
 
 /// Keeps the active generation and the newest others, `keep` in all, and every one that a
 /// process still runs from. Returns what was removed.
 pub fn prune(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
-    let active = active_folder(host);
-    let mut others = entries(&host.generations())?;
-    others.retain(|path| Some(path) != active.as_ref());
-    // Their names start with the time when they were made.
-    others.sort_by(|a, b| b.cmp(a));
     let mut removed = Vec::new();
-    for path in others.into_iter().skip(keep.saturating_sub(1)) {
+    for path in superfluous(host, keep)? {
         if !in_use(&path) {
             remove(&path)?;
+            failpoint::pass("pruned");
             removed.push(path);
         }
     }
     Ok(removed)
 }
 
-/// Removes what interrupted builds left. Only for the holder of the lock.
-///
-/// A folder with a manifest stays, also one that can't be read: another version may have written
-/// it. So does the one that the link points to, whatever is in it.
-pub fn sweep(host: &Host) -> Result<()> {
+/// What [`prune`] removes unless it is in use: all but the active generation and the newest others.
+fn superfluous(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
     let active = active_folder(host);
-    for path in entries(&host.generations())? {
-        if Some(&path) != active.as_ref() && !path.join(manifest::NAME).exists() {
-            remove(&path)?;
-        }
+    let mut others = entries(&host.generations())?;
+    others.retain(|path| Some(path) != active.as_ref());
+    // Their names start with the time when they were made.
+    others.sort_by(|a, b| b.cmp(a));
+    Ok(others.split_off(keep.saturating_sub(1).min(others.len())))
+}
+
+/// Whether an interrupted run left something, or somebody's run is under way.
+pub fn has_garbage(host: &Host) -> bool {
+    garbage(host).is_ok_and(|garbage| !garbage.is_empty())
+}
+
+/// Removes what interrupted runs left. Only for the holder of the lock.
+pub fn sweep(host: &Host) -> Result<()> {
+    for path in garbage(host)? {
+        remove(&path)?;
     }
-    for path in entries(&host.state())? {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if name.starts_with(verify::HOME_PREFIX.as_bytes()) {
-            remove(&path)?;
-        }
-    }
+    failpoint::pass("swept");
     Ok(())
+}
+
+/// What no run that has ended leaves behind.
+///
+/// A folder with a manifest is none of it, also one that can't be read: another version may have
+/// written it. Nor is the one that the link points to, whatever is in it.
+fn garbage(host: &Host) -> Result<Vec<PathBuf>> {
+    let active = active_folder(host);
+    let named = |path: &Path, start: &str| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.starts_with(start.as_bytes())
+    };
+    let mut garbage = entries(&host.generations())?;
+    garbage.retain(|path| Some(path) != active.as_ref() && !path.join(manifest::NAME).exists());
+    if let Some(active) = &active {
+        garbage.extend(temporary(active)?);
+    }
+    garbage.extend(temporary(&host.state())?);
+    garbage.extend(
+        entries(&host.state())?
+            .into_iter()
+            .filter(|path| named(path, verify::HOME_PREFIX)),
+    );
+    let next = file::next_link(&host.environment());
+    garbage.extend(next.is_symlink().then_some(next));
+    Ok(garbage)
+}
+
+fn temporary(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = entries(folder)?;
+    found.retain(|path| file::is_temporary(path));
+    Ok(found)
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -51,6 +85,7 @@ fn remove(path: &Path) -> Result<()> {
     let manifest = path.join(manifest::NAME);
     if manifest.exists() {
         fs::remove_file(&manifest).with_context(|| format!("removing {}", manifest.display()))?;
+        failpoint::pass("unready");
     }
     let result = if path.is_dir() && !path.is_symlink() {
         fs::remove_dir_all(path)

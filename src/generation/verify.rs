@@ -20,14 +20,19 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How the names of the folders start that stand in for the account's home.
 pub(super) const HOME_PREFIX: &str = "verify-";
 
+/// What the new environment answered.
 #[derive(Deserialize)]
-struct Verified {
-    executors: Vec<String>,
+pub struct Verified {
+    /// The executors that Covalent found.
+    pub executors: Vec<String>,
+    /// The revision of the database that its Covalent works with.
+    #[serde(default)]
+    pub database_revision: Option<String>,
 }
 
 /// Loads from the environment at `path` what the server loads, as the service account, with a
-/// home of its own. Returns the executors that Covalent found.
-pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
+/// home of its own.
+pub fn verify(host: &Host, path: &Path) -> Result<Verified> {
     // Where only root can put something in its place: TMPDIR may name a folder of tasks.
     let home = tempfile::Builder::new()
         .prefix(HOME_PREFIX)
@@ -60,7 +65,6 @@ pub fn verify(host: &Host, path: &Path) -> Result<Vec<String>> {
         )
     })?;
     let line = output.stdout.lines().last().unwrap_or_default();
-    let verified: Verified = serde_json::from_str(line)
-        .with_context(|| format!("understanding the answer {line:?} of verify.py"))?;
-    Ok(verified.executors)
+    serde_json::from_str(line)
+        .with_context(|| format!("understanding the answer {line:?} of verify.py"))
 }

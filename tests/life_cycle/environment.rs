@@ -1,109 +1,12 @@
-//! The life of the environment in a temporary tree, as an ordinary user.
-//!
-//! uv and Python are shell scripts here: what is tested is what covalentctl makes of them. The
-//! real ones are in the tests that boot machines.
+//! `apply`: what it makes, and what it leaves alone.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
-/// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`.
-const UV: &str = r#"#!/bin/sh
-root=$(dirname "$0")/../../..
-echo "$*" >> "$root/uv-calls"
-shift 2 # --color never
-case "$1 $2" in
-    "venv --python") mkdir -p "$4/bin" && ln -s "$3" "$4/bin/python" ;;
-    "pip sync") if [ -e "$root/uv-fails" ]; then cat "$root/uv-fails" >&2; exit 1; fi ;;
-    "pip list") echo '[{"name": "covalent", "version": "0.240.0"}]' ;;
-esac
-"#;
-
-/// Answers as Python does, to the probe and to the verification.
-const PYTHON: &str = r#"#!/bin/sh
-case "$*" in
-    *compile.py*) echo "compile $#" >> "$(dirname "$0")/../../compilations" ;;
-    *verify.py*) echo '{"covalent": "0.240.0", "executors": ["dask", "local"]}' ;;
-    *implementation*)
-        echo '{"implementation": "cpython", "version": [3, 11, 2], "abi": "x", "missing": []}' ;;
-esac
-"#;
-
-struct Tree(tempfile::TempDir);
-
-impl Tree {
-    fn new() -> Tree {
-        let tree = Tree(tempfile::tempdir().unwrap());
-        tree.program("usr/libexec/covalent/uv", UV);
-        tree.program("usr/bin/python3", PYTHON);
-        tree.write("usr/share/covalent/covalent.lock", "covalent==0.240.0\n");
-        tree.write("usr/share/covalent/wheelhouse/x.whl", "");
-        fs::create_dir_all(tree.path("opt")).unwrap();
-        tree
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-
-    fn write(&self, path: &str, content: &str) -> PathBuf {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn program(&self, path: &str, content: &str) {
-        let path = self.write(path, content);
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn covalentctl(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_covalentctl"))
-            .args(arguments)
-            .env("COVALENTCTL_ROOT", self.0.path())
-            .output()
-            .unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.covalentctl(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {said}");
-        String::from_utf8_lossy(&output.stdout).into_owned() + &said
-    }
-
-    fn refused(&self, arguments: &[&str], status: i32) -> String {
-        let output = self.covalentctl(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
-        said
-    }
-
-    fn active(&self) -> PathBuf {
-        fs::read_link(self.path("opt/virtualenvs/covalent")).unwrap()
-    }
-
-    fn generations(&self) -> usize {
-        fs::read_dir(self.path("opt/virtualenvs/.covalent"))
-            .unwrap()
-            .count()
-    }
-
-    fn uv_calls(&self) -> usize {
-        fs::read_to_string(self.path("uv-calls"))
-            .unwrap()
-            .lines()
-            .count()
-    }
-}
-
-/// Identifiers hold the second in which a generation was made.
-fn next_second() {
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-}
+use crate::tree::{PYTHON, Tree, next_second};
 
 #[test]
 fn the_first_application_builds_and_the_second_does_nothing() {
@@ -246,21 +149,6 @@ fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_d
     tree.write("etc/covalent/requirements.d/local.txt", "numpy<1");
     tree.ok(&["apply", "--transaction"]);
     assert_eq!(compilations(), "compile 6\ncompile 5\ncompile 5\n");
-}
-
-#[test]
-fn what_an_interrupted_build_left_is_swept_away() {
-    let tree = Tree::new();
-    tree.write(
-        "opt/virtualenvs/.covalent/20260101T000000Z-0000000/bin/python",
-        "",
-    );
-    tree.write(
-        "opt/virtualenvs/.covalent/.20260101T000000Z-0000000.cache/x",
-        "",
-    );
-    tree.ok(&["apply"]);
-    assert_eq!(tree.generations(), 1);
 }
 
 #[test]

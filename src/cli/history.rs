@@ -1,0 +1,84 @@
+//! `covalentctl history`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::status::column;
+use crate::generation::{Generation, Manifest};
+use crate::host::Host;
+
+/// List the environments there are, the newest first
+///
+/// How many are kept is a setting in /etc/covalent/covalentctl.toml. `covalentctl rollback` goes
+/// back to one of them.
+#[derive(Args, Debug)]
+pub struct History {
+    /// Print a JSON list of the manifests instead; fields stay what they are, and new ones may come
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    active: bool,
+    #[serde(flatten)]
+    manifest: Manifest,
+}
+
+impl Entry {
+    /// What it holds beside what every installation of this Covalent does.
+    fn text(&self) -> String {
+        let Manifest {
+            interpreter,
+            packages,
+            source,
+            own,
+            carried,
+            seconds,
+            ..
+        } = &self.manifest;
+        let version = packages.get("covalent").map_or("?", String::as_str);
+        let taken =
+            seconds.create + seconds.resolve + seconds.install + seconds.compile + seconds.verify;
+        let mut text = format!(
+            "Covalent {version}, Python {}, {} packages from {source} in {taken:.1} s",
+            interpreter.version_text(),
+            packages.len()
+        );
+        for (name, version) in own.iter().chain(carried) {
+            text += &format!(", {name} {version}");
+        }
+        text
+    }
+}
+
+impl History {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        let active = Generation::active(host).map(|active| active.path);
+        let entries: Vec<Entry> = Generation::all(host)?
+            .into_iter()
+            .map(|generation| Entry {
+                active: Some(&generation.path) == active.as_ref(),
+                manifest: generation.manifest,
+            })
+            .collect();
+        if self.json {
+            let json =
+                serde_json::to_string_pretty(&entries).context("writing the history as JSON")?;
+            println!("{json}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if entries.is_empty() {
+            println!("There is no environment. To make one: sudo covalentctl apply");
+        }
+        let width = column(entries.iter().map(|entry| entry.manifest.id.as_str()));
+        for entry in &entries {
+            let mark = if entry.active { '*' } else { ' ' };
+            println!("{mark} {:width$}  {}", entry.manifest.id, entry.text());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,90 @@
+//! `covalentctl remove`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::add::change_file;
+use super::apply::require_root;
+use crate::failure::{Failure, Kind};
+use crate::host::Host;
+use crate::local::{LocalFile, named};
+use crate::progress::Progress;
+use crate::requirement::normalize;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::wanted::Wanted;
+
+/// Remove Python packages of your own from the environment
+///
+/// With them goes what only they needed. Removes packages that `covalentctl add` has added, and
+/// such as somebody has installed with pip.
+#[derive(Args, Debug)]
+pub struct Remove {
+    /// The name of a package, as `covalentctl list` shows it
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Remove {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        require_root(host)?;
+        let progress = Progress::interactive();
+        change_file(host, &progress, |file| {
+            self.names.iter().try_fold(file.clone(), |file, name| {
+                without(host, &file, &normalize(name))
+            })
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The file without the package; one that is carried over is forgotten. Only for the holder of
+/// the lock.
+fn without(host: &Host, file: &LocalFile, name: &str) -> Result<LocalFile> {
+    if let Some(file) = file.without(name) {
+        return Ok(file);
+    }
+    let mut state = State::read(host);
+    if state.carried.remove(name).is_some() {
+        state.write(host)?;
+        return Ok(file.clone());
+    }
+    let settings = Settings::read(host)?;
+    let wanted = Wanted::read(host, &settings, &mut state)?;
+    let files: Vec<_> = wanted
+        .requirements
+        .iter()
+        .chain(&wanted.locks)
+        .cloned()
+        .collect();
+    let elsewhere = named(&files)?.into_iter().find(|found| found.name == name);
+    Err(match elsewhere {
+        Some(found) if wanted.requirements.contains(&found.path) => Failure::error(
+            Kind::Unknown,
+            format!(
+                "{name} is wanted by {}:{}",
+                found.path.display(),
+                found.line
+            ),
+            format!(
+                "take it out of {}, then: covalentctl apply",
+                found.path.display()
+            ),
+        ),
+        Some(found) => Failure::error(
+            Kind::Unknown,
+            format!(
+                "{name} is part of what Covalent or a plugin needs ({})",
+                found.path.display()
+            ),
+            "covalentctl list shows the packages of your own",
+        ),
+        None => Failure::error(
+            Kind::Unknown,
+            format!("{name} is none of your own packages"),
+            "covalentctl list shows them",
+        ),
+    })
+}

@@ -1,0 +1,43 @@
+//! `covalentctl rollback`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::apply::require_root;
+use crate::host::Host;
+use crate::progress::Progress;
+use crate::rollback::rollback;
+
+/// Go back to an earlier environment
+///
+/// The server is restarted from it if it was running. Where the database was migrated in between,
+/// the database of before is put back too, and the one of now is kept beside it. The environment
+/// stays until something new is wanted: an upgrade of a package, another requirement, another
+/// Python. To go forward again: covalentctl rollback with the name of the newer one.
+#[derive(Args, Debug)]
+pub struct Rollback {
+    /// The start of the name of an environment in `covalentctl history`; without it, the one
+    /// before the active one
+    id: Option<String>,
+
+    /// Leave the database as it is, whatever its revision
+    #[arg(long)]
+    keep_database: bool,
+}
+
+impl Rollback {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        require_root(host)?;
+        let progress = Progress::interactive();
+        let generation = rollback(host, self.id.as_deref(), self.keep_database, &progress)?;
+        progress.say(&format!(
+            "{} is {} again: Python {}; it stays until something new is wanted",
+            host.environment().display(),
+            generation.manifest.id,
+            generation.manifest.interpreter.version_text()
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+}

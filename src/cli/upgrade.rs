@@ -1,0 +1,31 @@
+//! `covalentctl upgrade`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::apply::{change, require_root};
+use crate::apply::{Caller, Request};
+use crate::generation::Resolution;
+use crate::host::Host;
+use crate::progress::Progress;
+
+/// Renew the Python packages of your own
+///
+/// Chooses the newest versions that your requirement files allow, in a new environment. Covalent
+/// and what it needs are renewed by apt or dnf alone.
+#[derive(Args, Debug)]
+pub struct Upgrade {}
+
+impl Upgrade {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        require_root(host)?;
+        let request = Request {
+            resolution: Resolution::Upgrade,
+            ..Request::of(Caller::Administrator)
+        };
+        change(host, request, &Progress::interactive())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

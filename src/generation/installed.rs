@@ -1,0 +1,104 @@
+//! What is installed in a generation, read off its folders, and what somebody changed by hand.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Generation;
+use crate::requirement::normalize;
+
+/// Versions by normalized names.
+pub type Versions = BTreeMap<String, String>;
+
+/// The differences between what a manifest says and what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Packages that are not in the manifest.
+    pub added: Versions,
+    /// Packages of another version than in the manifest: the one that is there now.
+    pub replaced: Versions,
+    /// Names in the manifest that are not there.
+    pub missing: Vec<String>,
+}
+
+impl Changes {
+    /// Whether everything is as it was.
+    pub fn is_none(&self) -> bool {
+        *self == Changes::default()
+    }
+}
+
+/// The folder of the packages in the environment at `path`.
+pub fn site_packages(path: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(path.join("lib")).ok()?;
+    versions
+        .flatten()
+        .map(|entry| entry.path().join("site-packages"))
+        .find(|folder| folder.is_dir())
+}
+
+/// The packages in the environment at `path`. Costs one reading of a folder: each package has an
+/// entry `name-version.dist-info` there (PEP 376, PEP 427).
+pub fn installed(path: &Path) -> Versions {
+    let entries = site_packages(path).and_then(|folder| fs::read_dir(folder).ok());
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| package(&entry.file_name()))
+        .collect()
+}
+
+fn package(entry: &OsStr) -> Option<(String, String)> {
+    let (name, version) = entry
+        .to_str()?
+        .strip_suffix(".dist-info")?
+        .rsplit_once('-')?;
+    Some((normalize(name), version.to_string()))
+}
+
+/// What somebody changed in a ready generation, with `pip install` for example.
+pub fn changes(generation: &Generation) -> Changes {
+    let mut changes = Changes::default();
+    let mut found = installed(&generation.path);
+    for (name, version) in &generation.manifest.packages {
+        match found.remove(name) {
+            None => changes.missing.push(name.clone()),
+            Some(there) if there != *version => {
+                changes.replaced.insert(name.clone(), there);
+            }
+            Some(_) => {}
+        }
+    }
+    changes.added = found;
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_read_off_their_folders() {
+        let tree = tempfile::tempdir().unwrap();
+        let site = tree.path().join("lib/python3.11/site-packages");
+        for entry in [
+            "click",
+            "click-8.5.1.dist-info",
+            "Foo_Bar-2.0.dist-info",
+            "by-old-pip-1.0.post1.dist-info",
+            "x.egg-link",
+        ] {
+            fs::create_dir_all(site.join(entry)).unwrap();
+        }
+        let expected = [
+            ("click", "8.5.1"),
+            ("foo-bar", "2.0"),
+            ("by-old-pip", "1.0.post1"),
+        ]
+        .map(|(name, version)| (name.to_string(), version.to_string()));
+        assert_eq!(installed(tree.path()), Versions::from(expected));
+        assert!(installed(&tree.path().join("no-such")).is_empty());
+    }
+}

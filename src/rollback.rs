@@ -1,0 +1,117 @@
+//! Going back to an earlier generation.
+
+use anyhow::{Context, Result};
+
+use crate::database;
+use crate::failpoint;
+use crate::failure::{Failure, Kind};
+use crate::generation::Generation;
+use crate::host::Host;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::state::{Held, Lock, State};
+use crate::systemd;
+use crate::wanted::Wanted;
+
+/// Makes the generation whose name starts with `id` the active one, or without `id` the one
+/// before the active one, and restarts the server if it was running. Returns the generation.
+///
+/// It stays the active one until something else is wanted than was wanted now.
+pub fn rollback(
+    host: &Host,
+    id: Option<&str>,
+    keep_database: bool,
+    progress: &Progress,
+) -> Result<Generation> {
+    let _lock = Lock::acquire(host, progress)?;
+    let active = Generation::active(host).ok_or_else(|| {
+        Failure::error(
+            Kind::NoEnvironment,
+            format!("{} is no environment", host.environment().display()),
+            "sudo covalentctl apply",
+        )
+    })?;
+    let target = choose(host, &active, id)?;
+    if !target.has_interpreter() || !target.runs() {
+        return Err(unknown(format!(
+            "{} was made for Python {} ({}), which is gone or is another version now",
+            target.manifest.id,
+            target.manifest.interpreter.version_text(),
+            target.manifest.interpreter.path.display()
+        )));
+    }
+    let way_back = match (
+        &active.manifest.database_revision,
+        &target.manifest.database_revision,
+    ) {
+        (Some(from), Some(to)) if from != to && !keep_database => {
+            Some(database::Return::new(host, from, to)?)
+        }
+        _ => None,
+    };
+
+    let mut state = State::read(host);
+    state.held = instead_of(host, &mut state, &target);
+    state.write(host)?;
+    failpoint::pass("held");
+    match &way_back {
+        None => {
+            target.activate(host)?;
+            systemd::restart_if_running(host).context("restarting the server")?;
+        }
+        Some(way_back) => {
+            let running = systemd::stop(host).context("stopping the server")?;
+            // In this order: cut off in between, the server migrates the earlier database again.
+            let aside = way_back.go()?;
+            target.activate(host)?;
+            progress.say(&format!(
+                "the database is as it was before its migration; that of now is {}",
+                aside.display()
+            ));
+            if running {
+                systemd::start().context("starting the server")?;
+            }
+        }
+    }
+    Ok(target)
+}
+
+/// What the generation stands in for; nothing if it is what is wanted anyway.
+fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Held> {
+    let wanted = Settings::read(host).and_then(|settings| Wanted::read(host, &settings, state));
+    let instead_of = wanted.ok().map(|wanted| wanted.fingerprint);
+    (instead_of.as_ref() != Some(&target.manifest.fingerprint)).then(|| Held {
+        generation: target.manifest.id.clone(),
+        instead_of,
+    })
+}
+
+fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generation> {
+    let all = Generation::all(host)?;
+    let Some(id) = id else {
+        return all
+            .into_iter()
+            .find(|generation| generation.path < active.path)
+            .ok_or_else(|| unknown("there is no environment before the active one".into()));
+    };
+    let mut matching = all
+        .into_iter()
+        .filter(|generation| generation.manifest.id.starts_with(id));
+    match (matching.next(), matching.next()) {
+        (Some(only), None) if only.path == active.path => Err(unknown(format!(
+            "{} is the active one already",
+            only.manifest.id
+        ))),
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(unknown(format!("{id} is the start of several names"))),
+        (None, _) => Err(unknown(format!("there is no environment {id}"))),
+    }
+}
+
+fn unknown(message: String) -> anyhow::Error {
+    Failure::error(
+        Kind::Unknown,
+        message,
+        "covalentctl history shows what there is to go back to",
+    )
+}

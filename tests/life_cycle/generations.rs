@@ -1,0 +1,197 @@
+//! Generations: shared, listed, gone back to, and what cut-off and simultaneous runs leave.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::tree::{Tree, next_second};
+
+/// A tree with two generations; the older one lacks the package `numpy`.
+fn two() -> Tree {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    next_second();
+    tree.ok(&["add", "numpy"]);
+    tree
+}
+
+fn history(tree: &Tree) -> serde_json::Value {
+    serde_json::from_str(&tree.ok(&["history", "--json"])).unwrap()
+}
+
+#[test]
+fn a_generation_starts_from_the_files_of_the_one_before() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    let module = |tree: &Tree| tree.site_packages().join("module.py");
+    fs::write(module(&tree), "x = 1\n").unwrap();
+    let first = fs::metadata(module(&tree)).unwrap();
+    next_second();
+    tree.ok(&["add", "numpy"]);
+    let second = fs::metadata(module(&tree)).unwrap();
+    assert_eq!(
+        (second.mtime(), second.mtime_nsec()),
+        (first.mtime(), first.mtime_nsec())
+    );
+    let entries = history(&tree);
+    assert_eq!(entries[0]["base"], entries[1]["id"]);
+
+    next_second();
+    tree.ok(&["apply", "--rebuild"]);
+    assert!(!module(&tree).exists());
+    assert!(history(&tree)[0]["base"].is_null());
+}
+
+#[test]
+fn the_history_shows_what_there_is_and_what_is_in_it() {
+    let tree = two();
+    let said = tree.ok(&["history"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines[0].starts_with("* ") && lines[0].ends_with(", numpy 1.0"),
+        "{said}"
+    );
+    assert!(lines[1].starts_with("  ") && lines[1].contains("Covalent 0.240.0, Python 3.11.2"));
+}
+
+#[test]
+fn a_rollback_holds_until_something_new_is_wanted() {
+    let tree = two();
+    let newest = tree.active();
+    tree.ok(&["rollback"]);
+    let older = tree.active();
+    assert_ne!(older, newest);
+    for verb in [
+        &["apply"][..],
+        &["apply", "--at-start"],
+        &["apply", "--transaction"],
+    ] {
+        tree.ok(verb);
+        assert_eq!(tree.active(), older, "{verb:?} undid the rollback");
+    }
+    assert!(
+        tree.ok(&["status"])
+            .contains("kept by covalentctl rollback")
+    );
+    let said = tree.refused(&["rollback"], 12);
+    assert!(said.contains("no environment before"), "{said}");
+
+    // Forward again, which is what is wanted: nothing is held any more.
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    tree.ok(&["rollback", name]);
+    assert_eq!(tree.active(), newest);
+    assert!(!tree.ok(&["status"]).contains("kept by"));
+
+    tree.ok(&["rollback"]);
+    next_second();
+    tree.write(
+        "usr/share/covalent/covalent.lock",
+        "covalent==0.241.0 --hash=sha256:bb\n",
+    );
+    tree.ok(&["apply"]);
+    assert_eq!(tree.packages(), ["covalent-0.241.0", "numpy-1.0"]);
+}
+
+#[test]
+fn a_rollback_without_its_interpreter_or_to_nowhere_is_refused() {
+    let tree = two();
+    let active = tree.active();
+    for id in ["2019", "20"] {
+        tree.refused(&["rollback", id], 12);
+    }
+    let said = tree.refused(
+        &["rollback", active.file_name().unwrap().to_str().unwrap()],
+        12,
+    );
+    assert!(said.contains("active one already"), "{said}");
+
+    let older = history(&tree)[1]["id"].as_str().unwrap().to_string();
+    let python = tree
+        .path("opt/virtualenvs/.covalent")
+        .join(older)
+        .join("bin/python");
+    fs::remove_file(&python).unwrap();
+    symlink("/no/such/python3.9", &python).unwrap();
+    let said = tree.refused(&["rollback"], 12);
+    assert!(said.contains("which is gone"), "{said}");
+    assert_eq!(tree.active(), active);
+}
+
+#[test]
+fn a_rollback_brings_the_database_of_before_its_migration_back() {
+    let tree = two();
+    let older = history(&tree)[1]["id"].as_str().unwrap().to_string();
+    let revise = |folder: &Path, revision: &str| {
+        let file = folder.join("manifest.json");
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        manifest["database_revision"] = revision.into();
+        fs::write(&file, manifest.to_string()).unwrap();
+    };
+    revise(&tree.path("opt/virtualenvs/.covalent").join(&older), "aa");
+    revise(&tree.environment(), "bb");
+    let active = tree.active();
+    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+    tree.write(database, "new");
+    let said = tree.refused(&["rollback"], 13);
+    assert!(said.contains("dispatcher_db.sqlite.aa"), "{said}");
+    assert_eq!(tree.active(), active);
+
+    tree.write(&format!("{database}.aa"), "old");
+    let said = tree.ok(&["rollback"]);
+    assert!(said.contains("dispatcher_db.sqlite.bb"), "{said}");
+    assert_eq!(fs::read_to_string(tree.path(database)).unwrap(), "old");
+    assert_eq!(
+        fs::read_to_string(tree.path(&format!("{database}.bb"))).unwrap(),
+        "new"
+    );
+    assert_ne!(tree.active(), active);
+}
+
+#[test]
+fn garbage_is_swept_away_also_when_there_is_nothing_to_build() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    let active = tree.active();
+    let left = [
+        "opt/virtualenvs/.covalent/20260101T000000Z-00000000/bin/python",
+        "opt/virtualenvs/.covalent/.20260101T000000Z-00000000.cache/x",
+        "var/lib/covalentctl/.covalentctl-a1b2c3",
+        "var/lib/covalentctl/verify-a1b2c3/x",
+    ];
+    for path in left {
+        tree.write(path, "");
+    }
+    symlink(".covalent/x", tree.path("opt/virtualenvs/covalent.next")).unwrap();
+    tree.ok(&["apply"]);
+    for path in left {
+        assert!(!tree.path(path).exists(), "{path}");
+    }
+    assert!(!tree.path("opt/virtualenvs/covalent.next").is_symlink());
+    assert_eq!((tree.active(), tree.generations()), (active, 1));
+}
+
+#[test]
+fn fifty_at_once_do_the_work_once() {
+    let tree = Tree::new();
+    let children: Vec<_> = (0..50)
+        .map(|_| {
+            Command::new(env!("CARGO_BIN_EXE_covalentctl"))
+                .arg("apply")
+                .env("COVALENTCTL_ROOT", tree.path(""))
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+    let calls = fs::read_to_string(tree.path("uv-calls")).unwrap();
+    assert_eq!(calls.matches("pip sync").count(), 1, "{calls}");
+    assert_eq!(tree.generations(), 1);
+}

@@ -1,0 +1,154 @@
+//! The administrator's own packages: asked for, installed by hand, and removed again.
+
+use std::fs;
+
+use crate::tree::{Tree, next_second};
+
+const LOCAL: &str = "etc/covalent/requirements.d/local.txt";
+
+#[test]
+fn a_package_is_added_listed_and_removed() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    tree.write("index/numpy", "2.4.6");
+    next_second();
+    tree.ok(&["add", "numpy", "Pennylane<1"]);
+    assert_eq!(
+        tree.packages(),
+        ["covalent-0.240.0", "numpy-2.4.6", "pennylane-1.0"]
+    );
+    let file = fs::read_to_string(tree.path(LOCAL)).unwrap();
+    assert!(file.ends_with("numpy\nPennylane<1\n"), "{file}");
+    let listed = tree.ok(&["list"]);
+    assert!(
+        listed.contains("pennylane  1.0 ")
+            && listed.contains("  Pennylane<1, ")
+            && listed.contains("local.txt:"),
+        "{listed}"
+    );
+    let rows: serde_json::Value = serde_json::from_str(&tree.ok(&["list", "--json"])).unwrap();
+    assert_eq!(rows[0]["version"], "2.4.6");
+
+    next_second();
+    tree.ok(&["remove", "PennyLane"]);
+    assert_eq!(tree.packages(), ["covalent-0.240.0", "numpy-2.4.6"]);
+    let said = tree.refused(&["remove", "pennylane"], 12);
+    assert!(said.contains("none of your own packages"), "{said}");
+    let said = tree.refused(&["remove", "covalent"], 12);
+    assert!(said.contains("covalent.lock"), "{said}");
+}
+
+#[test]
+fn a_conflict_is_explained_and_changes_nothing() {
+    let tree = Tree::new();
+    tree.ok(&["add", "numpy"]);
+    let (active, file) = (tree.active(), fs::read(tree.path(LOCAL)).unwrap());
+    next_second();
+    let said = tree.refused(&["add", "covalent<0.1"], 3);
+    assert!(
+        said.contains("local.txt:5 wants covalent<0.1")
+            && said.contains("covalent.lock:1 wants covalent==0.240.0"),
+        "{said}"
+    );
+    assert_eq!(fs::read(tree.path(LOCAL)).unwrap(), file);
+    assert_eq!(tree.active(), active);
+    assert!(!tree.ok(&["status"]).contains("could not be made"));
+    let said = tree.refused(&["add", "--", "--pre"], 3);
+    assert!(said.contains("no requirement"), "{said}");
+}
+
+#[test]
+fn versions_stay_until_they_are_upgraded() {
+    let tree = Tree::new();
+    tree.write("index/numpy", "1.0");
+    tree.ok(&["add", "numpy"]);
+    tree.write("index/numpy", "2.0");
+    next_second();
+    tree.ok(&["add", "six"]);
+    assert!(tree.packages().contains(&"numpy-1.0".to_string()));
+    next_second();
+    tree.ok(&["apply", "--rebuild"]);
+    assert!(tree.packages().contains(&"numpy-1.0".to_string()));
+    next_second();
+    tree.ok(&["upgrade"]);
+    assert!(tree.packages().contains(&"numpy-2.0".to_string()));
+
+    let active = tree.active();
+    let said = tree.ok(&["upgrade"]);
+    assert!(said.contains("nothing to do"), "{said}");
+    assert_eq!((tree.active(), tree.generations()), (active, 2));
+}
+
+#[test]
+fn what_was_installed_by_hand_is_carried_over_until_it_is_removed() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    next_second();
+    fs::create_dir(tree.site_packages().join("By_Hand-1.2.dist-info")).unwrap();
+    let listed = tree.ok(&["list"]);
+    assert!(
+        listed.contains("by-hand  1.2  installed by hand"),
+        "{listed}"
+    );
+    let said = tree.ok(&["apply"]);
+    assert!(
+        said.contains("installed by hand and carried over: by-hand 1.2")
+            && said.contains("covalentctl add by-hand"),
+        "{said}"
+    );
+    assert!(tree.packages().contains(&"By_Hand-1.2".to_string()));
+    assert!(tree.ok(&["apply"]).contains("nothing to do"));
+
+    // A build that shares nothing needs a source, and there is none: the rest is built.
+    next_second();
+    let said = tree.ok(&["apply", "--rebuild"]);
+    assert!(
+        said.contains("by-hand 1.2 had been installed by hand, and can't be had"),
+        "{said}"
+    );
+    assert_eq!(tree.packages(), ["covalent-0.240.0"]);
+
+    tree.ok(&["remove", "by-hand"]);
+    assert!(!tree.ok(&["list"]).contains("by-hand"));
+}
+
+#[test]
+fn what_was_replaced_or_removed_by_hand_is_put_back() {
+    let tree = Tree::new();
+    tree.ok(&["add", "numpy"]);
+    let site = tree.site_packages();
+    fs::remove_dir(site.join("covalent-0.240.0.dist-info")).unwrap();
+    fs::create_dir(site.join("covalent-0.1.dist-info")).unwrap();
+    fs::remove_dir(site.join("numpy-1.0.dist-info")).unwrap();
+    next_second();
+    let said = tree.ok(&["apply"]);
+    assert!(
+        said.contains("covalent 0.1 had been installed by hand in place"),
+        "{said}"
+    );
+    assert_eq!(tree.packages(), ["covalent-0.240.0", "numpy-1.0"]);
+}
+
+#[test]
+fn a_plugin_package_brings_a_lock_which_is_installed_as_it_stands() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    next_second();
+    tree.write(
+        "usr/share/covalent/requirements.d/covalent-ssh-plugin.lock",
+        "covalent-ssh-plugin==0.24.1 \\\n    --hash=sha256:bb\n",
+    );
+    tree.ok(&["apply"]);
+    assert_eq!(
+        tree.packages(),
+        ["covalent-0.240.0", "covalent-ssh-plugin-0.24.1"]
+    );
+    let calls = fs::read_to_string(tree.path("uv-calls")).unwrap();
+    let sync = calls.lines().last().unwrap();
+    assert!(
+        sync.contains("--require-hashes") && sync.contains("--no-build"),
+        "{sync}"
+    );
+    let listed = tree.ok(&["list"]);
+    assert!(listed.contains("covalent-ssh-plugin  0.24.1"), "{listed}");
+}
