@@ -1,9 +1,10 @@
 """Tells whether an environment can run the server: `<environment>/bin/python verify.py`.
 
 Needs a HOME to write to, which should be a temporary one. Prints one line of JSON,
-{"covalent": version, "executors": [name, ...], "database_revision": text}, and exits with
-0; or says in a few lines on the standard error what cannot be imported and of which package,
-and exits with 1. With --loaded it prints instead the paths in site-packages of all that was imported.
+{"covalent": version, "executors": [name, ...], "database_revision": text,
+"sought": [top-level module, found or not, ...]}, and exits with 0; or says in a few lines on
+the standard error what cannot be imported and of which package, and exits with 1. With
+--loaded it prints instead the paths in site-packages of all that was imported.
 """
 
 import contextlib
@@ -33,6 +34,16 @@ MODULES = (
 )
 
 
+class Sought:
+    """The first finder of modules: finds none, and notes what is sought."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        self.names.add(name.partition(".")[0])
+
+
 class Unfit(Exception):
     """The environment cannot run the server; says why."""
 
@@ -44,6 +55,8 @@ def main() -> int:
         del os.environ[name]
     sys.path.append(sys.path.pop(0))
     multiprocessing.set_start_method("fork")  # as in the service
+    sought = Sought()
+    sys.meta_path.insert(0, sought)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             _import_covalent()
@@ -63,6 +76,7 @@ def main() -> int:
                     "covalent": version,
                     "executors": executors,
                     "database_revision": _database_revision(),
+                    "sought": sorted(sought.names),
                 }
             )
         )

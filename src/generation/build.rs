@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::bearing::{self, bears_on_server};
 use super::bytecode::{self, Modules};
 use super::installed::{Versions, installed};
 use super::resolve::{self, Resolution};
 use super::share::share;
-use super::verify::verify;
+use super::verify::{Verified, verify};
 use super::{Generation, Manifest, Seconds};
 use crate::command::Command;
 use crate::failpoint;
@@ -158,14 +159,7 @@ impl Unfinished {
         let compile =
             bytecode::compile(host, &self.path, interpreter, blueprint.modules, progress)?;
         failpoint::pass("compiled");
-        let what = format!("loading the server from {} packages", packages.len());
-        let (verified, verify) = progress.step(&what, || {
-            thread::scope(|scope| {
-                // The disk has work while the processor has other: most is written when it counts.
-                scope.spawn(|| file::sync_file_system(&self.path));
-                verify(host, &self.path)
-            })
-        })?;
+        let (verified, verify) = self.verify(host, base, &packages, progress)?;
         failpoint::pass("verified");
         let manifest = Manifest {
             id: self.id.clone(),
@@ -357,6 +351,44 @@ impl Unfinished {
             // uv checks every hash that is there, as it does by default.
             false => sync,
         })
+    }
+
+    /// Loads the server from the new environment, unless it could not tell the difference to the
+    /// one that this one started from.
+    fn verify(
+        &self,
+        host: &Host,
+        base: Option<&Generation>,
+        packages: &Versions,
+        progress: &Progress,
+    ) -> Result<(Verified, Duration)> {
+        if let Some(base) = base
+            && !bears_on_server(
+                (&base.path, &base.manifest.packages),
+                (&self.path, packages),
+            )
+        {
+            let sought = bearing::SOUGHT;
+            fs::hard_link(base.path.join(sought), self.path.join(sought))
+                .context("keeping what is known of the server's modules")?;
+            let verified = Verified {
+                executors: base.manifest.executors.clone(),
+                database_revision: base.manifest.database_revision.clone(),
+                sought: Vec::new(),
+            };
+            return Ok((verified, Duration::ZERO));
+        }
+        let what = format!("loading the server from {} packages", packages.len());
+        let (verified, taken) = progress.step(&what, || {
+            thread::scope(|scope| {
+                // The disk has work while the processor has other: most is written when it counts.
+                scope.spawn(|| file::sync_file_system(&self.path));
+                verify(host, &self.path)
+            })
+        })?;
+        let text = verified.sought.join("\n");
+        file::write(&self.path.join(bearing::SOUGHT), text.as_bytes(), 0o644)?;
+        Ok((verified, taken))
     }
 
     fn write_constraints(&self, packages: &Versions) -> Result<()> {

@@ -50,6 +50,15 @@ pub fn installed(path: &Path) -> Versions {
         .collect()
 }
 
+/// The folder of a package's metadata, by its normalized name.
+pub fn metadata_folder(site_packages: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(site_packages)
+        .ok()?
+        .flatten()
+        .find(|entry| package(&entry.file_name()).is_some_and(|(found, _)| found == name))
+        .map(|entry| entry.path())
+}
+
 fn package(entry: &OsStr) -> Option<(String, String)> {
     let (name, version) = entry
         .to_str()?

@@ -2,6 +2,7 @@
 //!
 //! A folder with a manifest is ready; one without is what an interrupted build left.
 
+mod bearing;
 mod build;
 mod bytecode;
 mod installed;

@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use super::manifest;
 
 /// What stands beside the packages and is each generation's own.
-const OWN: [&str; 5] = [
+const OWN: [&str; 6] = [
     manifest::NAME,
     super::bytecode::INCOMPLETE,
+    super::bearing::SOUGHT,
     super::resolve::LOCK,
     super::build::CONSTRAINTS,
     super::build::CARRIED,

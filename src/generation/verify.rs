@@ -28,6 +28,9 @@ pub struct Verified {
     /// The revision of the database that its Covalent works with.
     #[serde(default)]
     pub database_revision: Option<String>,
+    /// The top-level modules that it sought, found or not.
+    #[serde(default)]
+    pub sought: Vec<String>,
 }
 
 /// Loads from the environment at `path` what the server loads, as the service account, with a
