@@ -75,9 +75,7 @@ pub fn apply(host: &Host, request: Request, progress: &Progress) -> Result<Outco
         let known = state.clone();
         match look(host, &mut state, request.caller, progress) {
             Ok(Some(generation))
-                if request.caller == Caller::Start
-                    || !(generation::is_incomplete(&generation)
-                        || generation::has_garbage(host)) =>
+                if request.caller == Caller::Start || is_tidy(host, &generation) =>
             {
                 remember(host, &state, &known);
                 return Ok(Outcome::Unchanged(generation));
@@ -91,6 +89,13 @@ pub fn apply(host: &Host, request: Request, progress: &Progress) -> Result<Outco
         }
     }
     in_turn(host, request, progress)
+}
+
+/// Whether nothing is left to do beside the active generation.
+fn is_tidy(host: &Host, active: &Generation) -> bool {
+    // Settings that can't be read keep nothing from being removed later.
+    let keep = Settings::read(host).map_or(usize::MAX, |settings| settings.generations);
+    !generation::is_incomplete(active) && !generation::is_untidy(host, keep)
 }
 
 /// The active generation, if it is the wanted one or has to do as that; else one has to be made.
@@ -153,6 +158,7 @@ fn build(
         if generation::is_incomplete(&generation) {
             generation::complete(host, &generation, progress)?;
         }
+        prune(host, Settings::read(host)?.generations, progress);
         return Ok(Outcome::Unchanged(generation));
     }
     let active = Generation::active(host);
@@ -183,8 +189,13 @@ fn build(
     };
     let moved = generation.activate(host)?;
     state.held = None;
-    // From here on the new environment is there, whatever becomes of the old ones.
-    match generation::prune(host, settings.generations) {
+    prune(host, settings.generations, progress);
+    Ok(Outcome::Activated { generation, moved })
+}
+
+/// Removes old environments. Whatever becomes of them, the active one is there.
+fn prune(host: &Host, keep: usize, progress: &Progress) {
+    match generation::prune(host, keep) {
         Ok(removed) => {
             for path in removed {
                 progress.say(&format!("removed {}", path.display()));
@@ -194,7 +205,6 @@ fn build(
             "an old environment could not be removed: {error:#}"
         )),
     }
-    Ok(Outcome::Activated { generation, moved })
 }
 
 /// Remembers what somebody installed into the active environment by hand, as Covalent's

@@ -23,6 +23,29 @@ pub fn rollback(
     keep_database: bool,
     progress: &Progress,
 ) -> Result<Generation> {
+    let (target, server) = go_back(host, id, keep_database, progress)?;
+    // The starting unit may need the lock, which is free by now.
+    match server {
+        Server::Restart => systemd::restart_if_running(host).context("restarting the server")?,
+        Server::Start => systemd::start().context("starting the server")?,
+        Server::Leave => {}
+    }
+    Ok(target)
+}
+
+/// What the server needs afterwards.
+enum Server {
+    Restart,
+    Start,
+    Leave,
+}
+
+fn go_back(
+    host: &Host,
+    id: Option<&str>,
+    keep_database: bool,
+    progress: &Progress,
+) -> Result<(Generation, Server)> {
     let _lock = Lock::acquire(host, progress)?;
     let active = Generation::active(host).ok_or_else(|| {
         Failure::error(
@@ -54,26 +77,24 @@ pub fn rollback(
     state.held = instead_of(host, &mut state, &target);
     state.write(host)?;
     failpoint::pass("held");
-    match &way_back {
-        None => {
-            target.activate(host)?;
-            systemd::restart_if_running(host).context("restarting the server")?;
-        }
-        Some(way_back) => {
-            let running = systemd::stop(host).context("stopping the server")?;
-            // In this order: cut off in between, the server migrates the earlier database again.
-            let aside = way_back.go()?;
-            target.activate(host)?;
-            progress.say(&format!(
-                "the database is as it was before its migration; that of now is {}",
-                aside.display()
-            ));
-            if running {
-                systemd::start().context("starting the server")?;
-            }
-        }
-    }
-    Ok(target)
+    let Some(way_back) = way_back else {
+        target.activate(host)?;
+        return Ok((target, Server::Restart));
+    };
+    let running = systemd::stop(host).context("stopping the server")?;
+    // In this order: cut off in between, the server migrates the earlier database again.
+    let aside = way_back.go()?;
+    target.activate(host)?;
+    progress.say(&format!(
+        "the database is as it was before its migration; that of now is {}",
+        aside.display()
+    ));
+    let server = if running {
+        Server::Start
+    } else {
+        Server::Leave
+    };
+    Ok((target, server))
 }
 
 /// What the generation stands in for; nothing if it is what is wanted anyway.

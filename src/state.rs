@@ -123,6 +123,8 @@ pub fn heed_refusal(host: &Host) -> Result<()> {
 }
 
 /// Held by the one run that may change things, until it is dropped.
+///
+/// Its child processes hold it too: when it is killed, the next one waits until they have ended.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -142,6 +144,8 @@ impl Lock {
                 ErrorKind::PermissionDenied => needs_root("changing the environment"),
                 _ => anyhow::Error::new(error).context(format!("opening {}", path.display())),
             })?;
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())
+            .with_context(|| format!("passing on {}", path.display()))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             progress.say("another covalentctl is at work; waiting for it to end");
             file.lock()

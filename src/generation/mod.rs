@@ -22,7 +22,7 @@ pub use self::build::{Blueprint, build};
 pub use self::bytecode::{Modules, complete, is_incomplete};
 pub use self::installed::{Changes, Versions, changes};
 pub use self::manifest::{Manifest, Seconds};
-pub use self::prune::{has_garbage, prune, sweep};
+pub use self::prune::{is_untidy, prune, sweep};
 pub use self::resolve::{LOCK, Resolution, sentence};
 
 use crate::command::Command;

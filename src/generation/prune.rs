@@ -34,9 +34,10 @@ fn superfluous(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
     Ok(others.split_off(keep.saturating_sub(1).min(others.len())))
 }
 
-/// Whether an interrupted run left something, or somebody's run is under way.
-pub fn has_garbage(host: &Host) -> bool {
-    garbage(host).is_ok_and(|garbage| !garbage.is_empty())
+/// Whether there is something for [`sweep`] or [`prune`]: a run was interrupted, or is under way.
+pub fn is_untidy(host: &Host, keep: usize) -> bool {
+    let any = |paths: Result<Vec<PathBuf>>| paths.is_ok_and(|paths| !paths.is_empty());
+    any(garbage(host)) || any(superfluous(host, keep))
 }
 
 /// Removes what interrupted runs left. Only for the holder of the lock.
@@ -81,18 +82,17 @@ fn temporary(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn remove(path: &Path) -> Result<()> {
+    let action = || format!("removing {}", path.display());
+    if path.is_symlink() || !path.is_dir() {
+        return fs::remove_file(path).with_context(action);
+    }
     // Without its manifest a folder is garbage, so one that is half removed is never used.
     let manifest = path.join(manifest::NAME);
     if manifest.exists() {
         fs::remove_file(&manifest).with_context(|| format!("removing {}", manifest.display()))?;
         failpoint::pass("unready");
     }
-    let result = if path.is_dir() && !path.is_symlink() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    result.with_context(|| format!("removing {}", path.display()))
+    fs::remove_dir_all(path).with_context(action)
 }
 
 /// Whether any process runs from `path`: its command line names a file there, as the server's
