@@ -20,15 +20,40 @@ use crate::state::State;
 /// Counts the changes in how an environment is laid out; a new number rebuilds every one.
 pub const LAYOUT: u32 = 2;
 
+/// The files that say what is wanted.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The locks that packages have shipped: Covalent's own, then those of plugins. What they name
+    /// is installed as it stands there.
+    pub locks: Vec<PathBuf>,
+    /// The requirement files beside the locks, in the order in which they are read.
+    pub requirements: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Finds them.
+    pub fn find(host: &Host) -> Result<Files> {
+        let mut locks = vec![host.lock()];
+        let mut requirements = Vec::new();
+        for folder in host.requirement_folders() {
+            locks.extend(files(&folder, "lock")?);
+            requirements.extend(files(&folder, "txt")?);
+        }
+        Ok(Files {
+            locks,
+            requirements,
+        })
+    }
+}
+
 /// The wanted environment.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The interpreter it is for.
     pub interpreter: Interpreter,
-    /// The locks that packages have shipped: Covalent's own, then those of plugins. What they name
-    /// is installed as it stands there.
+    /// As in [`Files`].
     pub locks: Vec<PathBuf>,
-    /// The requirement files beside the locks, in the order in which they are read.
+    /// As in [`Files`].
     pub requirements: Vec<PathBuf>,
     /// What somebody installed by hand, and what nobody has made permanent or removed since.
     pub carried: Versions,
@@ -39,12 +64,10 @@ pub struct Wanted {
 impl Wanted {
     /// Reads it off the machine. What interpreters answer is remembered in `state`.
     pub fn read(host: &Host, settings: &Settings, state: &mut State) -> Result<Wanted> {
-        let mut locks = vec![host.lock()];
-        let mut requirements = Vec::new();
-        for folder in host.requirement_folders() {
-            locks.extend(files(&folder, "lock")?);
-            requirements.extend(files(&folder, "txt")?);
-        }
+        let Files {
+            locks,
+            requirements,
+        } = Files::find(host)?;
         let interpreter = interpreter::find(host, settings, &mut state.interpreters)?;
 
         let mut digest = Sha256::new();

@@ -10,9 +10,8 @@ use super::status::column;
 use crate::generation::{self, Generation};
 use crate::host::Host;
 use crate::local::named;
-use crate::settings::Settings;
 use crate::state::State;
-use crate::wanted::Wanted;
+use crate::wanted::Files;
 
 /// List the Python packages of your own in the environment
 ///
@@ -70,16 +69,14 @@ impl Row {
 }
 
 fn rows(host: &Host) -> Result<Vec<Row>> {
-    let settings = Settings::read(host)?;
-    let mut state = State::read(host);
-    let wanted = Wanted::read(host, &settings, &mut state)?;
+    let files = Files::find(host)?;
     let active = Generation::active(host);
     let version = |name: &str| {
         let active = active.as_ref()?;
         active.manifest.packages.get(name).cloned()
     };
     let mut rows = Vec::new();
-    for requirement in named(&wanted.requirements)? {
+    for requirement in named(&files.requirements)? {
         rows.push(Row {
             version: version(&requirement.name),
             name: requirement.name,
@@ -106,14 +103,13 @@ fn rows(host: &Host) -> Result<Vec<Row>> {
             }
         }
     }
-    for name in wanted.carried.keys() {
-        rows.push(plain(
-            name,
-            version(name),
-            "installed by hand, carried over",
-        ));
+    for name in State::read(host).carried.keys() {
+        if !rows.iter().any(|row| row.name == *name) {
+            let because = "installed by hand, carried over";
+            rows.push(plain(name, version(name), because));
+        }
     }
-    for lock in wanted.locks.iter().skip(1) {
+    for lock in files.locks.iter().skip(1) {
         let name = lock.file_stem().unwrap_or_default().to_string_lossy();
         let because = format!("a package of the system, {}", lock.display());
         rows.push(plain(&name, version(&name), &because));

@@ -12,9 +12,8 @@ use crate::host::Host;
 use crate::local::{LocalFile, named};
 use crate::progress::Progress;
 use crate::requirement::normalize;
-use crate::settings::Settings;
 use crate::state::State;
-use crate::wanted::Wanted;
+use crate::wanted::Files;
 
 /// Remove Python packages of your own from the environment
 ///
@@ -51,17 +50,16 @@ fn without(host: &Host, file: &LocalFile, name: &str) -> Result<LocalFile> {
         state.write(host)?;
         return Ok(file.clone());
     }
-    let settings = Settings::read(host)?;
-    let wanted = Wanted::read(host, &settings, &mut state)?;
-    let files: Vec<_> = wanted
+    let files = Files::find(host)?;
+    let all: Vec<_> = files
         .requirements
         .iter()
-        .chain(&wanted.locks)
+        .chain(&files.locks)
         .cloned()
         .collect();
-    let elsewhere = named(&files)?.into_iter().find(|found| found.name == name);
+    let elsewhere = named(&all)?.into_iter().find(|found| found.name == name);
     Err(match elsewhere {
-        Some(found) if wanted.requirements.contains(&found.path) => Failure::error(
+        Some(found) if files.requirements.contains(&found.path) => Failure::error(
             Kind::Unknown,
             format!(
                 "{name} is wanted by {}:{}",

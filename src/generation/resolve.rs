@@ -101,13 +101,16 @@ pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
     else {
         return error;
     };
-    let words = failure.message.clone();
+    // uv's own words, not the command line before them.
+    let Some((_, reasons)) = failure.message.split_once("No solution found") else {
+        return error;
+    };
     let mut parties = Vec::new();
     for path in wanted.requirements.iter().chain(&wanted.locks) {
         let text = fs::read_to_string(path).unwrap_or_default();
         let entries = text.replace(" \\\n", "\n");
         for (line, text, name) in requirement::in_file(&entries) {
-            if mentions(&words, &name) {
+            if mentions(reasons, &name) {
                 // An address may hold a password.
                 let wish = text.split(" @ ").next().unwrap_or_default();
                 parties.push(format!("{}:{line} wants {wish}", path.display()));
@@ -119,7 +122,7 @@ pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
     }
     Failure::error(
         Kind::Settings,
-        format!("{words}\n  {}", parties.join("\n  ")),
+        format!("{}\n  {}", failure.message, parties.join("\n  ")),
         failure.next.clone(),
     )
 }

@@ -8,6 +8,7 @@ mod image;
 mod install;
 mod launcher;
 mod matrix;
+mod own_packages;
 mod piuparts;
 mod sources;
 mod trouble;

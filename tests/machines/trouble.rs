@@ -3,24 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use machine::{Machine, Output};
+use machine::Machine;
 
-use machine::packages::{DIST, Family, UPGRADE, boot, property, run_workflows, wait_for_answer};
-
-/// Checks that a command failed with this status and said all of this.
-fn expect(output: &Output, status: i32, parts: &[&str]) -> Result<()> {
-    ensure!(
-        output.code() == Some(status),
-        "not status {status}: {output}"
-    );
-    for part in parts {
-        ensure!(
-            output.text().contains(part),
-            "{part:?} is missing: {output}"
-        );
-    }
-    Ok(())
-}
+use machine::packages::{
+    DIST, Family, UPGRADE, boot, expect, property, run_workflows, wait_for_answer,
+};
 
 /// The environment is as it was, and the server still runs workflows from it.
 fn nothing_is_lost(machine: &Machine, active: &str) -> Result<()> {

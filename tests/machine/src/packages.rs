@@ -72,12 +72,28 @@ pub fn boot(suite: &str) -> Result<Machine> {
         .bind_read_only(in_project("dist"), DIST)
         .bind_read_only(in_project("target/upgrade"), UPGRADE)
         .bind_read_only(in_project("tests/workflows"), "/workflows")
+        .bind_read_only(in_project("tests/packages"), "/packages")
         .boot()
 }
 
 /// A path of the repository.
 pub fn in_project(path: &str) -> PathBuf {
     project().join(path)
+}
+
+/// Checks that a command failed with this status and said all of this.
+pub fn expect(output: &Output, status: i32, parts: &[&str]) -> Result<()> {
+    ensure!(
+        output.code() == Some(status),
+        "not status {status}: {output}"
+    );
+    for part in parts {
+        ensure!(
+            output.text().contains(part),
+            "{part:?} is missing: {output}"
+        );
+    }
+    Ok(())
 }
 
 /// A property of the unit, as `systemctl show` prints it.

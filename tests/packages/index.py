@@ -1,0 +1,73 @@
+"""A package index of wheels: index.py DIRECTORY ADDRESS PORT [--password NAME:PASSWORD] [--tls FILE].
+
+Serves PEP 503 for the wheels of DIRECTORY and prints a line for each request. With --password
+it answers 401 to everybody else; FILE holds a certificate and its key (PEM).
+"""
+
+import argparse
+import base64
+import re
+import ssl
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("address")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--password")
+    parser.add_argument("--tls")
+    options = parser.parse_args()
+    Handler.directory = options.directory
+    if options.password:
+        secret = base64.b64encode(options.password.encode()).decode()
+        Handler.authorization = f"Basic {secret}"
+    server = ThreadingHTTPServer((options.address, options.port), Handler)
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    directory: Path
+    authorization: str | None = None
+
+    def do_GET(self) -> None:
+        if self.authorization and self.headers.get("Authorization") != self.authorization:
+            self.answer(401, b"", {"WWW-Authenticate": "Basic realm=packages"})
+        elif project := re.fullmatch(r"/simple/([a-z0-9-]+)/", self.path):
+            self.list(project[1])
+        elif file := re.fullmatch(r"/files/([A-Za-z0-9_.+-]+\.whl)", self.path):
+            self.answer(200, (self.directory / file[1]).read_bytes())
+        else:
+            self.answer(404, b"")
+
+    def list(self, project: str) -> None:
+        wheels = [
+            wheel.name
+            for wheel in sorted(self.directory.glob("*.whl"))
+            if re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower() == project
+        ]
+        links = "".join(f'<a href="/files/{name}">{name}</a>\n' for name in wheels)
+        kind = {"Content-Type": "text/html"}
+        self.answer(200 if wheels else 404, f"<!doctype html>\n{links}".encode(), kind)
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, _form: str, *_arguments: object) -> None:
+        print(self.command, self.path, flush=True)
+
+
+if __name__ == "__main__":
+    main()
