@@ -1,7 +1,7 @@
-"""The lock of the server's environment, as uv wrote it."""
+"""The locks of the server's environment and of plugins, as uv wrote them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -35,6 +35,16 @@ def read(lock: Path) -> list[Pin]:
             version = str(requirement.specifier).removeprefix("==")
             pins.append(Pin(requirement.name, version, pythons, re.findall(r"sha256:(\w+)", line)))
     return pins
+
+
+def merge(locks: list[list[Pin]]) -> list[Pin]:
+    """The pins of several locks that agree: each once, for every Python of any lock."""
+    merged = {}
+    for pin in (pin for pins in locks for pin in pins):
+        known = merged.get((pin.name, pin.version), pin)
+        pythons = [python for python in PYTHONS if python in {*known.pythons, *pin.pythons}]
+        merged[pin.name, pin.version] = replace(pin, pythons=pythons)
+    return list(merged.values())
 
 
 def with_hashes(lock: Path, added: dict[str, str]) -> str:
