@@ -4,6 +4,7 @@
 //! the same with a higher revision.
 
 mod configuration;
+mod distribution;
 mod image;
 mod install;
 mod launcher;

@@ -1,7 +1,8 @@
-"""A package index of wheels: index.py DIRECTORY ADDRESS PORT [--password NAME:PASSWORD] [--tls FILE].
+"""A package index of wheels: index.py DIRECTORY ADDRESS PORT [--password FILE] [--tls FILE].
 
-Serves PEP 503 for the wheels of DIRECTORY and prints a line for each request. With --password
-it answers 401 to everybody else; FILE holds a certificate and its key (PEM).
+Serves PEP 503 for the wheels of DIRECTORY and prints a line for each request. With --password,
+a file that holds NAME:PASSWORD, it answers 401 to everybody else. That of --tls holds a
+certificate and its key (PEM).
 """
 
 import argparse
@@ -17,12 +18,12 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("address")
     parser.add_argument("port", type=int)
-    parser.add_argument("--password")
+    parser.add_argument("--password", type=Path)
     parser.add_argument("--tls")
     options = parser.parse_args()
     Handler.directory = options.directory
     if options.password:
-        secret = base64.b64encode(options.password.encode()).decode()
+        secret = base64.b64encode(options.password.read_bytes()).decode()
         Handler.authorization = f"Basic {secret}"
     server = ThreadingHTTPServer((options.address, options.port), Handler)
     if options.tls:

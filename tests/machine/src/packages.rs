@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::builder::Builder;
 use crate::command::Output;
 use crate::machine::Machine;
 use crate::root::project;
@@ -68,12 +69,16 @@ impl Family {
 
 /// A machine of `suite` with the packages at hand and nothing installed, without a network.
 pub fn boot(suite: &str) -> Result<Machine> {
+    builder(suite).boot()
+}
+
+/// The same, before it boots.
+pub fn builder(suite: &str) -> Builder {
     Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)
         .bind_read_only(in_project("target/upgrade"), UPGRADE)
         .bind_read_only(in_project("tests/workflows"), "/workflows")
         .bind_read_only(in_project("tests/packages"), "/packages")
-        .boot()
 }
 
 /// A path of the repository.
