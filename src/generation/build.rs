@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -102,6 +102,13 @@ struct Installed {
     install: Duration,
 }
 
+/// What a new environment answered, and how long that took.
+struct Tried {
+    verified: Verified,
+    compile: Duration,
+    verify: Duration,
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next run, which sweeps.
@@ -155,31 +162,27 @@ impl Unfinished {
             return Ok(None);
         }
         self.write_constraints(&packages)?;
-        let interpreter = &wanted.interpreter;
-        let compile =
-            bytecode::compile(host, &self.path, interpreter, blueprint.modules, progress)?;
-        failpoint::pass("compiled");
-        let (verified, verify) = self.verify(host, base, &packages, progress)?;
+        let tried = self.try_out(host, blueprint, base, &packages, progress)?;
         failpoint::pass("verified");
         let manifest = Manifest {
             id: self.id.clone(),
             fingerprint: wanted.fingerprint.clone(),
             made: self.made,
-            interpreter: interpreter.clone(),
+            interpreter: wanted.interpreter.clone(),
             source: found.source,
             packages,
             own: found.own,
             carried,
             base: base.map(|base| base.manifest.id.clone()),
             layout: LAYOUT,
-            database_revision: verified.database_revision,
-            executors: verified.executors,
+            database_revision: tried.verified.database_revision,
+            executors: tried.verified.executors,
             seconds: Seconds {
                 create: create.as_secs_f64(),
                 resolve: found.resolve.as_secs_f64(),
                 install: found.install.as_secs_f64(),
-                compile: compile.as_secs_f64(),
-                verify: verify.as_secs_f64(),
+                compile: tried.compile.as_secs_f64(),
+                verify: tried.verify.as_secs_f64(),
             },
         };
         // The manifest says that all else is there, so all else reaches the disk before it.
@@ -353,42 +356,67 @@ impl Unfinished {
         })
     }
 
-    /// Loads the server from the new environment, unless it could not tell the difference to the
-    /// one that this one started from.
-    fn verify(
+    /// Compiles the modules, and loads the server from the new environment, unless it could not
+    /// tell the difference to the one that this one started from.
+    fn try_out(
         &self,
         host: &Host,
+        blueprint: &Blueprint,
         base: Option<&Generation>,
         packages: &Versions,
         progress: &Progress,
-    ) -> Result<(Verified, Duration)> {
+    ) -> Result<Tried> {
+        let compile = |modules| {
+            let interpreter = &blueprint.wanted.interpreter;
+            timed(|| bytecode::compile(host, &self.path, interpreter, modules))
+        };
         if let Some(base) = base
             && !bears_on_server(
                 (&base.path, &base.manifest.packages),
                 (&self.path, packages),
             )
         {
+            let (((), compile), _) =
+                progress.step("compiling what is new", || compile(Modules::All))?;
+            failpoint::pass("compiled");
             let sought = bearing::SOUGHT;
             fs::hard_link(base.path.join(sought), self.path.join(sought))
                 .context("keeping what is known of the server's modules")?;
-            let verified = Verified {
-                executors: base.manifest.executors.clone(),
-                database_revision: base.manifest.database_revision.clone(),
-                sought: Vec::new(),
-            };
-            return Ok((verified, Duration::ZERO));
+            return Ok(Tried {
+                verified: Verified {
+                    executors: base.manifest.executors.clone(),
+                    database_revision: base.manifest.database_revision.clone(),
+                    sought: Vec::new(),
+                },
+                compile,
+                verify: Duration::ZERO,
+            });
         }
+        let what = "compiling what the server loads";
+        let (((), first), _) = progress.step(what, || compile(Modules::Loaded))?;
+        failpoint::pass("compiled");
         let what = format!("loading the server from {} packages", packages.len());
-        let (verified, taken) = progress.step(&what, || {
+        let (tried, _) = progress.step(&what, || {
             thread::scope(|scope| {
                 // The disk has work while the processor has other: most is written when it counts.
                 scope.spawn(|| file::sync_file_system(&self.path));
-                verify(host, &self.path)
+                let rest = (blueprint.modules == Modules::All)
+                    .then(|| scope.spawn(|| compile(Modules::All)));
+                let (verified, verify) = timed(|| verify(host, &self.path))?;
+                let rest = match rest {
+                    Some(rest) => join(rest)?.1,
+                    None => Duration::ZERO,
+                };
+                Ok(Tried {
+                    verified,
+                    compile: first + rest,
+                    verify,
+                })
             })
         })?;
-        let text = verified.sought.join("\n");
+        let text = tried.verified.sought.join("\n");
         file::write(&self.path.join(bearing::SOUGHT), text.as_bytes(), 0o644)?;
-        Ok((verified, taken))
+        Ok(tried)
     }
 
     fn write_constraints(&self, packages: &Versions) -> Result<()> {
@@ -409,6 +437,19 @@ impl Unfinished {
             .env("HOME", host.state())
             .args(["--color", "never"])
     }
+}
+
+/// Does `work`, and returns how long it took as well.
+fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    Ok((work()?, start.elapsed()))
+}
+
+/// What a thread returned; its panic goes on here.
+fn join<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn is_want_of_source(error: &anyhow::Error) -> bool {

@@ -24,35 +24,33 @@ pub(super) const INCOMPLETE: &str = "bytecode-incomplete";
 /// Which modules to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modules {
-    /// Those that the server loads: somebody waits for its first start, and compiles the others
-    /// afterwards with [`complete`].
+    /// Those that the server loads; [`complete`] compiles the others.
     Loaded,
     /// All of them.
     All,
 }
 
-/// Compiles modules of the environment at `path`. Returns how long that took.
+/// Compiles modules of the environment at `path`. Until all are, it is marked as incomplete.
 pub fn compile(
     host: &Host,
     path: &Path,
     interpreter: &Interpreter,
     modules: Modules,
-    progress: &Progress,
-) -> Result<Duration> {
+) -> Result<()> {
+    let mark = path.join(INCOMPLETE);
     // Not the environment's own Python, which runs code of the packages when it starts.
-    let command = Command::new(&interpreter.path, LIMIT)
+    let mut command = Command::new(&interpreter.path, LIMIT)
         .args(["-I", "-S", "-B"])
         .args([host.launcher().join("compile.py"), path.join("lib")]);
-    let (command, what) = match modules {
-        Modules::All => (command, "compiling every module"),
-        Modules::Loaded => {
-            file::write(&path.join(INCOMPLETE), b"", 0o644)?;
-            let list = host.loaded_modules();
-            (command.args([list]), "compiling what the server loads")
-        }
-    };
-    let ((), taken) = progress.step(what, || command.run().map(drop).map_err(space::diagnose))?;
-    Ok(taken)
+    if modules == Modules::Loaded {
+        file::write(&mark, b"", 0o644)?;
+        command = command.args([host.loaded_modules()]);
+    }
+    command.run().map_err(space::diagnose)?;
+    if modules == Modules::All && mark.exists() {
+        fs::remove_file(&mark).with_context(|| format!("removing {}", mark.display()))?;
+    }
+    Ok(())
 }
 
 /// Whether modules of a ready generation are left to compile.
@@ -64,7 +62,6 @@ pub fn is_incomplete(generation: &Generation) -> bool {
 /// the lock.
 pub fn complete(host: &Host, generation: &Generation, progress: &Progress) -> Result<()> {
     let interpreter = &generation.manifest.interpreter;
-    compile(host, &generation.path, interpreter, Modules::All, progress)?;
-    let mark = generation.path.join(INCOMPLETE);
-    fs::remove_file(&mark).with_context(|| format!("removing {}", mark.display()))
+    let compile = || compile(host, &generation.path, interpreter, Modules::All);
+    progress.step("compiling every module", compile).map(drop)
 }
