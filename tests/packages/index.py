@@ -1,16 +1,21 @@
-"""A package index of wheels: index.py DIRECTORY ADDRESS PORT [--password FILE] [--tls FILE].
+"""A package index of wheels: index.py DIRECTORY ADDRESS PORT [OPTION]...
 
 Serves PEP 503 for the wheels of DIRECTORY and prints a line for each request. With --password,
 a file that holds NAME:PASSWORD, it answers 401 to everybody else. That of --tls holds a
-certificate and its key (PEM).
+certificate and its key (PEM). With --latency it waits that many seconds before each answer and
+before a new connection's first, with --rate it sends that many bytes a second in all.
 """
 
 import argparse
 import base64
 import re
 import ssl
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Lock
+
+CHUNK = 65536
 
 
 def main() -> None:
@@ -20,7 +25,10 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--password", type=Path)
     parser.add_argument("--tls")
+    parser.add_argument("--latency", type=float, default=0)
+    parser.add_argument("--rate", type=float)
     options = parser.parse_args()
+    Handler.latency, Handler.rate = options.latency, options.rate
     Handler.directory = options.directory
     if options.password:
         secret = base64.b64encode(options.password.read_bytes()).decode()
@@ -37,6 +45,13 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     directory: Path
     authorization: str | None = None
+    latency: float
+    rate: float | None
+    line = Lock()
+
+    def setup(self) -> None:
+        super().setup()
+        time.sleep(self.latency)
 
     def do_GET(self) -> None:
         if self.authorization and self.headers.get("Authorization") != self.authorization:
@@ -59,12 +74,20 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200 if wheels else 404, f"<!doctype html>\n{links}".encode(), kind)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        time.sleep(self.latency)
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if not self.rate:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), CHUNK):
+            chunk = body[start : start + CHUNK]
+            with self.line:  # shared by all connections
+                time.sleep(len(chunk) / self.rate)
+            self.wfile.write(chunk)
 
     def log_message(self, _form: str, *_arguments: object) -> None:
         print(self.command, self.path, flush=True)

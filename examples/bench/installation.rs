@@ -1,4 +1,4 @@
-//! How long an installation takes, beside Covalent's own instructions. For scripts/bench.
+//! How long an installation takes, beside Covalent's own instructions.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use machine::{Machine, wait_until};
 
 use machine::packages::{DIST, boot};
 
+use crate::report::{Step, report, time, verdict};
+
 /// The most that the packages may take, in times of the instructions.
 const GOAL: f64 = 1.0 / 3.0;
 
 /// What the instructions start answers within this, or never.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// A step and how long it took.
-type Step = (&'static str, Duration);
-
-fn main() -> Result<()> {
+/// Measures both.
+pub fn compare() -> Result<()> {
     let instructions = instructions().context("by Covalent's own instructions")?;
     let packages = packages().context("by the packages")?;
     let theirs = report(
@@ -25,9 +25,11 @@ fn main() -> Result<()> {
         &instructions,
     );
     let ours = report("these packages, no network", &packages);
-    let ratio = ours / theirs;
-    let verdict = if ratio <= GOAL { "met" } else { "missed" };
-    println!("\nthe packages take {ratio:.2} times as long (goal: at most {GOAL:.2}, {verdict})");
+    verdict(
+        "the packages, in times of the instructions",
+        ours / theirs,
+        GOAL,
+    );
     Ok(())
 }
 
@@ -87,21 +89,4 @@ fn packages() -> Result<Vec<Step>> {
         returns.as_secs_f64()
     );
     Ok(vec![("apt-get install, until the UI answers", answers)])
-}
-
-fn time<T>(what: &'static str, work: impl FnOnce() -> Result<T>) -> Result<Step> {
-    let start = Instant::now();
-    work().context(what)?;
-    Ok((what, start.elapsed()))
-}
-
-/// Prints the steps and their sum, and returns it in seconds.
-fn report(title: &str, steps: &[Step]) -> f64 {
-    println!("\n{title}");
-    for (what, taken) in steps {
-        println!("{:8.1} s  {what}", taken.as_secs_f64());
-    }
-    let sum = steps.iter().map(|(_, taken)| taken.as_secs_f64()).sum();
-    println!("{sum:8.1} s  in all");
-    sum
 }
