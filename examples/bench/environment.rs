@@ -1,8 +1,9 @@
 //! What keeping an environment costs on a machine that has one.
 
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use machine::{ADDRESS, Machine};
 
 use machine::packages::{DIST, Family, UPGRADE, boot};
@@ -136,15 +137,29 @@ fn nothing_to_do(machine: &Machine) -> Result<()> {
             "begin=$(date +%s.%N); end=$({script}); echo \"$end $begin\" | awk '{{print $1 - $2}}'"
         ),
     )? / f64::from(REPETITIONS);
-    let memory = seconds(
-        machine,
-        "python3 -c 'import resource, subprocess
-subprocess.run([\"covalentctl\", \"apply\", \"--at-start\"], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)'",
-    )? / 1000.0;
+    let memory = peak_memory(
+        &machine.command("root", "covalentctl"),
+        &["apply", "--at-start"],
+    )?;
     verdict("an apply with nothing to do, in ms", taken * 1000.0, 20.0);
     verdict("its memory, in MB", memory, 10.0);
     Ok(())
+}
+
+/// The most memory that a program on the machine had resident, in MB.
+fn peak_memory(command: &Command, arguments: &[&str]) -> Result<f64> {
+    // GNU time: what a shell or Python starts counts its parent's memory as its own.
+    let output = Command::new("/usr/bin/time")
+        .arg("--format=%M")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .args(arguments)
+        .output()
+        .context("/usr/bin/time could not be started; apt-get install time")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    let kilobytes: f64 = said.trim().parse().with_context(|| said.to_string())?;
+    Ok(kilobytes / 1000.0)
 }
 
 /// From a package index that is far away, beside pip.

@@ -1,6 +1,6 @@
 """A package index of wheels: index.py DIRECTORY ADDRESS PORT [OPTION]...
 
-Serves PEP 503 for the wheels of DIRECTORY and prints a line for each request. With --password,
+Serves PEP 503 and PEP 658 for the wheels of DIRECTORY and prints a line for each request. With --password,
 a file that holds NAME:PASSWORD, it answers 401 to everybody else. That of --tls holds a
 certificate and its key (PEM). With --latency it waits that many seconds before each answer and
 before a new connection's first, with --rate it sends that many bytes a second in all.
@@ -14,6 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+from zipfile import ZipFile
 
 CHUNK = 65536
 
@@ -60,6 +61,8 @@ class Handler(BaseHTTPRequestHandler):
             self.list(project[1])
         elif file := re.fullmatch(r"/files/([A-Za-z0-9_.+-]+\.whl)", self.path):
             self.answer(200, (self.directory / file[1]).read_bytes())
+        elif file := re.fullmatch(r"/files/([A-Za-z0-9_.+-]+\.whl)\.metadata", self.path):
+            self.answer(200, metadata(self.directory / file[1]))
         else:
             self.answer(404, b"")
 
@@ -69,7 +72,9 @@ class Handler(BaseHTTPRequestHandler):
             for wheel in sorted(self.directory.glob("*.whl"))
             if re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower() == project
         ]
-        links = "".join(f'<a href="/files/{name}">{name}</a>\n' for name in wheels)
+        links = "".join(
+            f'<a href="/files/{name}" data-core-metadata="true">{name}</a>\n' for name in wheels
+        )
         kind = {"Content-Type": "text/html"}
         self.answer(200 if wheels else 404, f"<!doctype html>\n{links}".encode(), kind)
 
@@ -91,6 +96,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, _form: str, *_arguments: object) -> None:
         print(self.command, self.path, flush=True)
+
+
+def metadata(wheel: Path) -> bytes:
+    with ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return archive.read(name)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class Compile(unittest.TestCase):
         directory = TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.packages = Path(directory.name) / "lib/python3/site-packages"
-        for name in ("a/first.py", "a/second.py", "b.py"):
+        for name in ("a/first.py", "a/second.py", "a/tests/test_first.py", "b.py"):
             file = self.packages / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("x = 1\n")
