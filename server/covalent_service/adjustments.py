@@ -17,10 +17,11 @@ import dask.config
 from covalent_service.tar import with_tar_filter
 
 TERMINAL_EVENTS = ("start_terminal", "pty-input", "resize", "disconnect")
-
-
-# How an executor's own default for a folder ends, whoever's account it is made in.
-DEFAULT_FOLDERS = {"workdir": ("covalent", "workdir"), "cache_dir": ("covalent",)}
+# How the executors' own defaults for a folder end, whoever's account they are made in.
+DEFAULT_FOLDERS = {
+    "workdir": ["covalent/workdir"],
+    "cache_dir": [".cache/covalent", "executor_plugins/covalent-slurm-cache"],
+}
 
 
 class ClusterFailure(BaseException):
@@ -48,24 +49,32 @@ def interface_path(app: Any) -> None:
 
 
 def executor_folders(plugins: Mapping[str, Any]) -> None:
-    """Covalent has tasks write where a client's `LocalExecutor()` would: in the client's home."""
-    for name in ("local", "dask"):
-        plugin = plugins[name]
-        plugin.from_dict = _with_own_folders(plugin.from_dict, vars(plugin()))
+    """Covalent has tasks write where a client's `LocalExecutor()` would: in the client's home.
+
+    So do executors that come as plugins, for files that they send elsewhere.
+    """
+    own = vars(plugins["local"]())
+    for plugin in dict.fromkeys(plugins.values()):
+        plugin.from_dict = _with_own_folders(plugin.from_dict, own)
 
 
 def _with_own_folders(from_dict: Any, own: Mapping[str, Any]) -> Any:
     """Defaults that this account can't use become its own; what a client chose itself stays."""
 
+    @functools.wraps(from_dict)
     def from_dict_with_own_folders(executor: Any, description: Any) -> Any:
         from_dict(executor, description)
-        for name, end in DEFAULT_FOLDERS.items():
-            folder = Path(getattr(executor, name, None) or own[name])
-            if folder.parts[-len(end) :] == end and not _can_be_written(folder):
-                setattr(executor, name, own[name])
+        for name, ends in DEFAULT_FOLDERS.items():
+            folder = getattr(executor, name, None)
+            if folder and _is_anothers_default(Path(folder), ends):
+                setattr(executor, name, type(folder)(own[name]))
         return executor
 
     return from_dict_with_own_folders
+
+
+def _is_anothers_default(folder: Path, ends: list[str]) -> bool:
+    return any(folder.match(f"*/{end}") for end in ends) and not _can_be_written(folder)
 
 
 def _can_be_written(folder: Path) -> bool:

@@ -11,6 +11,7 @@ mod launcher;
 mod matrix;
 mod own_packages;
 mod piuparts;
+mod plugins;
 mod sources;
 mod trouble;
 mod ui;

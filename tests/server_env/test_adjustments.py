@@ -118,6 +118,14 @@ class ExecutorFolders(unittest.TestCase):
         with mock.patch.object(adjustments, "_can_be_written", return_value=True):
             self.assertEqual(self.received(self.THEIRS), self.THEIRS)
 
+    def test_a_plugins_default_becomes_our_own_and_stays_a_path(self):
+        self.adjust()
+        theirs = Path("/home/somebody/.config/covalent/executor_plugins/covalent-slurm-cache")
+        plugin = self.plugin()
+        with mock.patch.object(adjustments, "_can_be_written", return_value=False):
+            plugin.from_dict({"attributes": {**vars(plugin), "cache_dir": theirs}})
+        self.assertEqual(plugin.cache_dir, Path(self.plugin().cache_dir))
+
     def test_a_choice_stays_and_fails_by_its_name(self):
         self.adjust()
         self.assertEqual(self.received("/nowhere/chosen"), "/nowhere/chosen")

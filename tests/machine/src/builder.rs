@@ -34,9 +34,20 @@ pub const NEIGHBOUR: &str = "192.0.2.1";
 #[must_use = "a machine is made by `boot`"]
 pub struct Builder {
     suite: String,
-    host_network: bool,
+    network: Network,
     beside: bool,
     binds: Vec<Bind>,
+}
+
+/// Where a machine's network leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Network {
+    /// To its neighbour alone.
+    Own,
+    /// Where the host's does.
+    Host,
+    /// It is that of this process.
+    Of(u32),
 }
 
 /// A directory or file of the host that the machine sees.
@@ -51,7 +62,7 @@ impl Builder {
     pub(crate) fn new(suite: &str) -> Builder {
         Builder {
             suite: suite.to_owned(),
-            host_network: false,
+            network: Network::Own,
             beside: false,
             binds: Vec::new(),
         }
@@ -61,8 +72,15 @@ impl Builder {
     /// a network of its own that leads nowhere. For what has to reach a package
     /// index or a Debian mirror.
     pub fn host_network(mut self) -> Builder {
-        self.host_network = true;
+        self.network = Network::Host;
         self
+    }
+
+    /// Makes it the neighbour of another machine: it has the address [`NEIGHBOUR`] in that one's
+    /// network.
+    pub fn neighbour_of(mut self, other: &Machine) -> Result<Builder> {
+        self.network = Network::Of(other.neighbour()?);
+        Ok(self.beside(other))
     }
 
     /// Shows the host's `host` at `inside`, read-only.
@@ -112,20 +130,19 @@ impl Builder {
 
     /// As `supervise.sh` wants it.
     fn network(&self) -> String {
-        if self.host_network {
-            "host".to_owned()
-        } else {
-            format!("{ADDRESS},{NEIGHBOUR}")
+        match self.network {
+            Network::Own => format!("{ADDRESS},{NEIGHBOUR}"),
+            Network::Host => "host".to_owned(),
+            Network::Of(process) => format!("of {process}"),
         }
     }
 
     fn arguments(&self, name: &str) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = ARGUMENTS.iter().map(OsString::from).collect();
         arguments.push(format!("--machine={name}").into());
-        let names = if self.host_network {
-            "copy-host"
-        } else {
-            "off"
+        let names = match self.network {
+            Network::Host => "copy-host",
+            Network::Own | Network::Of(_) => "off",
         };
         arguments.push(format!("--resolv-conf={names}").into());
         for bind in &self.binds {

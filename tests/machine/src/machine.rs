@@ -130,9 +130,12 @@ impl Machine {
     /// reaches the machine at [`ADDRESS`](crate::ADDRESS) and is itself at
     /// [`NEIGHBOUR`](crate::NEIGHBOUR).
     pub fn neighbour_command(&self, program: &str) -> Result<Command> {
-        let nspawn = leader::parent(self.leader)
-            .with_context(|| format!("{} is not running", self.name()))?;
-        Ok(in_network_of(nspawn, program))
+        Ok(in_network_of(self.neighbour()?, program))
+    }
+
+    /// A process of the host that is in the neighbour's network.
+    pub(crate) fn neighbour(&self) -> Result<u32> {
+        leader::parent(self.leader).with_context(|| format!("{} is not running", self.name()))
     }
 }
 

@@ -6,7 +6,7 @@
 #   supervise sweep DIRECTORY        removes what a dead supervisor left
 #
 # NETWORK is `host`, or the machine's address and its neighbour's, as in
-# 192.0.2.10,192.0.2.1.
+# 192.0.2.10,192.0.2.1, or `of PID`: the network that this process is in.
 #
 # The machine has namespaces of its own for processes, mounts and networks: when
 # their first process goes, whatever the reason, the kernel ends all the others
@@ -65,7 +65,9 @@ machine='
     # nspawn keeps its own records here; they vanish with the namespace.
     mkdir -p /run/systemd/nspawn /run/netns
     mount -t tmpfs tmpfs /run/systemd/nspawn
-    if [ "$network" != host ]; then
+    if [ "$network" = own ]; then
+        set -- --capability=CAP_NET_ADMIN "$@"
+    elif [ "$network" != host ]; then
         mount -t tmpfs tmpfs /run/netns
         ip netns add machine
         ip link add wire type veth peer name eth0 netns machine
@@ -86,10 +88,19 @@ machine='
     done
 '
 unshare_network=--net
-if [ "$network" = host ]; then unshare_network=; fi
+join=
+case $network in
+    host) unshare_network="" ;;
+    "of "*)
+        unshare_network=""
+        join="nsenter --net=/proc/${network#of }/ns/net --"
+        network=own
+        ;;
+esac
 (
     echo 0 >"$cgroup/cgroup.procs"
-    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec setpriv --pdeathsig KILL \
+    # shellcheck disable=SC2086  # words
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec $join setpriv --pdeathsig KILL \
         unshare --mount --propagation private --pid --mount-proc --fork --kill-child=KILL \
         ${unshare_network:+"$unshare_network"} \
         sh -euc "$machine" machine "$directory" "$root" "$network" "$@"
