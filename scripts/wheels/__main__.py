@@ -30,9 +30,6 @@ LICENCES = Path("target/wheels-licences.txt")
 PLUGIN_LICENCES = Path("target/plugin-wheels-licences.txt")
 SUMMARY = Path("target/wheels-summary.txt")
 
-# Plugins whose wheels no package holds, for their size: 600 MB for one Python alone.
-FROM_INDEX = {"covalent-aws-braket-plugin"}
-
 # The index has the source only, of SQLAlchemy 1.4 for Python 3.13 and newer. Its
 # C extensions are optional: without them one wheel serves every Python, and the
 # older ones prefer the binary wheels that they have. Values: the build's variables.
@@ -50,21 +47,20 @@ def main() -> None:
     copy_uv()
     server = lock.read(LOCK)
     plugins = {path.stem: lock.read(path) for path in sorted(PLUGIN_LOCKS.glob("*.lock"))}
-    packed = {name: pins for name, pins in plugins.items() if name not in FROM_INDEX}
     with tempfile.TemporaryDirectory() as scratch:
         every = lock.merge([server, *plugins.values()])
         built = build([pin for pin in every if is_built_here(pin)], Path(scratch))
         wheels = select(server, [LOCK], Path(scratch))
-        plugin_wheels = beyond(wheels, select_for(packed, Path(scratch)))
+        plugin_wheels = beyond(wheels, select_for(plugins, Path(scratch)))
         download(wheels, WHEELHOUSE, Path(scratch))
         download(plugin_wheels, PLUGIN_WHEELHOUSE, Path(scratch))
         ship_locks(plugins, built)
         check([SHIPPED_LOCK], [BUILT, WHEELHOUSE], Path(scratch))
-        locks = [SHIPPED_PLUGIN_LOCKS / f"{name}.lock" for name in packed]
-        check([SHIPPED_LOCK, *locks], [BUILT, WHEELHOUSE, PLUGIN_WHEELHOUSE], Path(scratch))
+        locks = [SHIPPED_LOCK, *sorted(SHIPPED_PLUGIN_LOCKS.iterdir())]
+        check(locks, [BUILT, WHEELHOUSE, PLUGIN_WHEELHOUSE], Path(scratch))
     LICENCES.write_text(licences.report([*BUILT.iterdir(), *WHEELHOUSE.iterdir()]))
     PLUGIN_LICENCES.write_text(licences.report(PLUGIN_WHEELHOUSE.iterdir()))
-    SUMMARY.write_text(summary(wheels) + plugin_summary(packed, plugin_wheels))
+    SUMMARY.write_text(summary(wheels) + plugin_summary(plugins, plugin_wheels))
 
 
 def copy_uv() -> None:
