@@ -121,14 +121,6 @@ class AWS(unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(Exception, "exit code 1"):
             await self.run_by(self.ecs(), lambda: self.end_ecs_task(1))
 
-    async def test_ecs_cancels_a_task(self):
-        executor = self.ecs()
-        executor._ecs_task_family_name = "family"
-        arn = await executor.submit_task(metadata(self.home), {"Account": DEFAULT_ACCOUNT_ID})
-        await executor.cancel(arn)
-        tasks = boto3.client("ecs").describe_tasks(cluster="cluster", tasks=[arn])["tasks"]
-        self.assertEqual(tasks[0]["lastStatus"], "STOPPED")
-
     def batch(self):
         batch = boto3.client("batch")
         environment = batch.create_compute_environment(
@@ -170,6 +162,11 @@ class AWS(unittest.IsolatedAsyncioTestCase):
         executor._task_stdout = executor._task_stderr = io.StringIO()
         with self.assertRaisesRegex(Exception, "division by zero"):
             await self.run_by(executor, fail)
+
+    async def test_batch_cancels_a_task(self):
+        executor = self.batch()
+        job = await executor.submit_task(metadata(self.home), {"Account": DEFAULT_ACCOUNT_ID})
+        self.assertTrue(await executor.cancel(metadata(self.home), job))
 
     async def test_lambda_runs_a_task(self):
         boto3.client("lambda").create_function(
