@@ -128,6 +128,17 @@ fn build(machine: &Machine, verb: &'static str) -> Result<Step> {
 
 /// What every start of the service costs.
 fn nothing_to_do(machine: &Machine) -> Result<()> {
+    // However many environments and packages there are.
+    machine.ok("echo 'generations = 60' >/etc/covalent/covalentctl.toml
+         cd /opt/virtualenvs/.covalent; last=$(ls | tail -n 1)
+         for n in $(seq 50); do mkdir 2020-$n; cp $last/manifest.json 2020-$n/; done
+         mkdir -p /usr/share/covalent/requirements.d
+         for n in $(seq 400); do
+             python3 -B /packages/wheel.py /srv/many many-$n 1.0
+             echo many-$n
+         done >/etc/covalent/requirements.d/many.txt
+         echo '[index]\nwheels = [\"/srv/many\", \"/srv/wheels\"]' >>/etc/covalent/covalentctl.toml
+         covalentctl apply")?;
     let script = format!(
         "for n in $(seq {REPETITIONS}); do covalentctl apply --at-start; done; date +%s.%N"
     );
@@ -143,6 +154,10 @@ fn nothing_to_do(machine: &Machine) -> Result<()> {
     )?;
     verdict("an apply with nothing to do, in ms", taken * 1000.0, 20.0);
     verdict("its memory, in MB", memory, 10.0);
+    machine.ok(
+        "rm --recursive /opt/virtualenvs/.covalent/2020-* /etc/covalent/requirements.d/many.txt
+         covalentctl apply",
+    )?;
     Ok(())
 }
 

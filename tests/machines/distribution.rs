@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::Machine;
 
-use machine::packages::{DIST, Family, builder, run_workflows, wait_for_answer};
+use machine::packages::{
+    DIST, Family, PLUGINS, builder, executors, run_workflows, status, wait_for_answer,
+};
 
 /// A release takes 150 MB from the mirror, and unpacks most of the root again.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(1500);
@@ -15,6 +17,9 @@ const UPGRADE_LIMIT: Duration = Duration::from_secs(1500);
 fn an_upgrade_from_bookworm_to_trixie_keeps_everything_and_asks_nothing() -> Result<()> {
     let machine = builder("bookworm").host_network().boot()?;
     Family::Deb.install(&machine, DIST)?;
+    machine.ok(&format!(
+        "apt-get install --yes {PLUGINS}/covalent-ssh-plugin_*.deb {PLUGINS}/covalent-plugin-wheels_*.deb"
+    ))?;
     machine.ok("python3 -B /packages/wheel.py /srv/wheels greeter 1.0")?;
     let settings = "[index]\nwheels = [\"/srv/wheels\"]\n";
     machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
@@ -38,6 +43,8 @@ fn an_upgrade_from_bookworm_to_trixie_keeps_everything_and_asks_nothing() -> Res
     let lost: Vec<String> = difference(&before, &workflows(&machine)?);
     ensure!(lost.is_empty(), "these workflows are gone: {lost:?}");
     ensure!(machine.ok("covalentctl run -- greeter")? == "1.0\n");
+    let plugins = executors(&machine)?;
+    ensure!(plugins.contains(&"ssh".into()), "{plugins:?}");
     ensure!(
         machine
             .read_file("/etc/covalent/covalent.env")?
@@ -65,8 +72,7 @@ fn a_python_that_goes_away_is_noticed_at_the_next_start(machine: &Machine) -> Re
 
 /// Major and minor version of the Python that the server runs on.
 fn python(machine: &Machine) -> Result<[u64; 2]> {
-    let status: serde_json::Value =
-        serde_json::from_str(&machine.ok("covalentctl status --json")?)?;
+    let status = status(machine)?;
     let version = &status["environment"]["interpreter"]["version"];
     let part = |index: usize| version[index].as_u64().context("a version");
     Ok([part(0)?, part(1)?])

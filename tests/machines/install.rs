@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use machine::{Machine, wait_until};
 
 use machine::packages::{
-    DIST, Family, PYTHON, boot, open_sockets, property, run_workflows, wait_for_answer,
+    DIST, Family, PYTHON, boot, open_sockets, property, run_workflows, status, wait_for_answer,
 };
 
 #[test]
@@ -77,8 +77,7 @@ fn installation(family: Family, suite: &str, python: &str) -> Result<()> {
 }
 
 fn the_status_is_right(machine: &Machine, python: &str) -> Result<()> {
-    let status: serde_json::Value =
-        serde_json::from_str(&machine.ok("covalentctl status --json")?)?;
+    let status = status(machine)?;
     let version = status["environment"]["interpreter"]["version"].to_string();
     let expected = python.replace('.', ",");
     ensure!(version.starts_with(&format!("[{expected},")), "{status:#}");

@@ -4,22 +4,9 @@ use anyhow::{Result, ensure};
 use machine::{Machine, NEIGHBOUR};
 
 use machine::packages::{
-    DIST, Family, PYTHON, boot, builder, property, run_workflows, wait_for_answer,
+    DIST, Family, PLUGINS, PYTHON, boot, builder, executors, property, run_workflows,
+    wait_for_answer,
 };
-
-/// Where a machine sees the packages with plugins.
-const PLUGINS: &str = "/dist/plugins";
-
-/// The executors that the server has.
-fn executors(machine: &Machine) -> Result<Vec<String>> {
-    let status: serde_json::Value =
-        serde_json::from_str(&machine.ok("covalentctl status --json")?)?;
-    let executors = status["environment"]["executors"].as_array();
-    let names = executors.into_iter().flatten();
-    Ok(names
-        .filter_map(|name| name.as_str().map(String::from))
-        .collect())
-}
 
 /// Installs everything of Covalent's and all plugins whose wheels are at hand, in one transaction.
 fn install_all(machine: &Machine, family: Family) -> Result<String> {

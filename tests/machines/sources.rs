@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use machine::{ADDRESS, Machine, NEIGHBOUR};
 use tempfile::TempDir;
 
-use machine::packages::{DIST, boot, expect, run_workflows, wait_for_answer};
+use machine::packages::{DIST, boot, expect, run_workflows, status, wait_for_answer};
 
 /// The helper's settings.
 const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
@@ -62,8 +62,7 @@ fn requests(machine: &Machine) -> Result<usize> {
 }
 
 fn source(machine: &Machine) -> Result<String> {
-    let status: serde_json::Value =
-        serde_json::from_str(&machine.ok("covalentctl status --json")?)?;
+    let status = status(machine)?;
     Ok(status["environment"]["source"].to_string())
 }
 

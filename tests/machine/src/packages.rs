@@ -13,6 +13,9 @@ use anyhow::{Context, Result, ensure};
 /// Where a machine sees the packages.
 pub const DIST: &str = "/dist";
 
+/// Where a machine sees the packages with plugins.
+pub const PLUGINS: &str = "/dist/plugins";
+
 /// Where a machine sees the packages of the next revision.
 pub const UPGRADE: &str = "/upgrade";
 
@@ -106,6 +109,24 @@ pub fn property(machine: &Machine, name: &str) -> Result<String> {
     let script = "systemctl show --property \"$1\" --value covalent.service";
     let value = machine.script(script).arguments([name]).ok()?;
     Ok(value.trim().to_string())
+}
+
+/// What `covalentctl status --json` prints.
+pub fn status(machine: &Machine) -> Result<serde_json::Value> {
+    Ok(serde_json::from_str(
+        &machine.ok("covalentctl status --json")?,
+    )?)
+}
+
+/// The executors that Covalent loads from the environment.
+pub fn executors(machine: &Machine) -> Result<Vec<String>> {
+    let status = status(machine)?;
+    let names = status["environment"]["executors"].as_array();
+    Ok(names
+        .context("no list of executors")?
+        .iter()
+        .filter_map(|name| name.as_str().map(String::from))
+        .collect())
 }
 
 /// Waits until the API answers from its database on `port`.
