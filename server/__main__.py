@@ -10,6 +10,7 @@ Exit codes: 0 stopped on request; 1 could not start, or failed while running; 78
 start for a reason that a restart does not cure (a wrong setting, a database to be looked at).
 """
 
+import faulthandler
 import logging
 import multiprocessing
 import os
@@ -27,6 +28,8 @@ sys.path.append(sys.path.pop(0))
 
 def main() -> int:
     """Run the service until it is told to stop; return its exit code."""
+    # What every thread is at, when systemd's watchdog ends a server that is silent.
+    faulthandler.enable()
     # Python 3.14 made forkserver the default, which carries no adjustment into a child.
     multiprocessing.set_start_method("fork")
     logs.to_standard_error()

@@ -123,7 +123,13 @@ fn one_package(machine: &Machine) -> Result<()> {
 fn build(machine: &Machine, verb: &'static str) -> Result<Step> {
     // What others have written is not to be waited for.
     machine.ok("sync")?;
-    time(verb, || machine.ok(&format!("covalentctl {verb}")))
+    let mut said = String::new();
+    let step = time(verb, || {
+        said = machine.ok(&format!("covalentctl {verb} 2>&1"))?;
+        Ok(())
+    })?;
+    println!("\n{}", said.trim_end());
+    Ok(step)
 }
 
 /// What every start of the service costs.

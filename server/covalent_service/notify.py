@@ -9,8 +9,8 @@ class Notifier:
 
     def __init__(self, address: str = "", watchdog_microseconds: str = "") -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        # Half of the limit, as sd_watchdog_enabled(3) advises. Seconds; 0 means no watchdog.
-        self.ping_interval = int(watchdog_microseconds or 0) / 2_000_000
+        # Seconds that systemd waits for a ping; 0 means no watchdog.
+        self.watchdog = int(watchdog_microseconds or 0) / 1_000_000
 
     @classmethod
     def taken_from(cls, environ: MutableMapping[str, str]) -> "Notifier":

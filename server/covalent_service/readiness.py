@@ -1,6 +1,7 @@
 """Whether the server answers: asked over the network, as a client would."""
 
 import http.client
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from covalent_service.settings import Settings
 QUESTION = "/api/v1/dispatches/list?count=1"
 TIMEOUT = 10  # seconds for one answer
 INTERVAL = 0.1  # seconds between two questions until the first answer
+WATCH_INTERVAL = 5  # seconds from one question to the next for the watchdog
+SILENCE = 15  # seconds without an answer that are worth a line in the journal
 START_TIMEOUT = 60  # seconds from listening to the first good answer
 
 
@@ -43,15 +46,38 @@ class Readiness(Thread):
             time.sleep(INTERVAL)
         self._notifier.send(f"READY=1\nSTATUS=serving at {self._settings.url}")
         SERVICE.info("ready at %s", self._settings.url)
-        while self._notifier.ping_interval:
-            if self._ask() == "200":
-                self._notifier.send("WATCHDOG=1")
-            time.sleep(self._notifier.ping_interval)
+        if self._notifier.watchdog:
+            self._watch()
 
-    def _ask(self) -> str:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+    def _watch(self) -> None:
+        """Ping systemd after each good answer, however late; say so when none comes."""
+        answered = time.time()
+        while True:
+            began = time.time()
+            answer = self._ask(self._notifier.watchdog, answered)
+            if answer == "200":
+                answered = time.time()
+                self._notifier.send("WATCHDOG=1")
+            else:
+                SERVICE.error(
+                    "no good answer for %d s, but %s: the last one came at %s",
+                    time.time() - answered,
+                    answer,
+                    time.strftime("%H:%M:%S", time.localtime(answered)),
+                )
+            time.sleep(max(0, WATCH_INTERVAL - (time.time() - began)))
+
+    def _ask(self, timeout: float = TIMEOUT, answered: float | None = None) -> str:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         try:
             connection.request("GET", QUESTION)
+            if answered and not select.select([connection.sock], [], [], SILENCE)[0]:
+                SERVICE.warning(
+                    "%s has not been answered for %d s; the last answer came at %s",
+                    QUESTION,
+                    SILENCE,
+                    time.strftime("%H:%M:%S", time.localtime(answered)),
+                )
             return str(connection.getresponse().status)
         except (OSError, http.client.HTTPException) as error:
             return type(error).__name__

@@ -15,3 +15,4 @@ mod plugins;
 mod sources;
 mod trouble;
 mod ui;
+mod watchdog;

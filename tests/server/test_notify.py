@@ -32,7 +32,7 @@ class Notify(unittest.TestCase):
     def test_without_systemd_nothing_happens(self):
         notifier = Notifier.taken_from({})
         notifier.send("READY=1")
-        self.assertEqual(notifier.ping_interval, 0)
+        self.assertEqual(notifier.watchdog, 0)
 
     def test_systemd_that_went_away_is_no_failure(self):
         Notifier("/nonexistent/notify").send("READY=1")
@@ -41,7 +41,7 @@ class Notify(unittest.TestCase):
         environ = {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}
         notifier = Notifier.taken_from(environ)
         self.assertEqual(environ, {})
-        self.assertEqual(notifier.ping_interval, 1.5)
+        self.assertEqual(notifier.watchdog, 3)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+//! A server that has gone silent, and one that is merely slow.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use machine::{Machine, wait_until};
+
+use machine::packages::{DIST, Family, boot, property, run_workflows, wait_for_answer};
+
+/// A plugin that makes the server accept connections and answer none, once, when told to: its
+/// expression takes for ever, and lets no other thread run.
+const HANG: &str = "\
+import os, re, threading, time
+
+def hang():
+    while not os.path.exists('/var/lib/covalent/hang'):
+        time.sleep(0.1)
+    os.remove('/var/lib/covalent/hang')
+    re.match(r'(a+)+$', 'a' * 60 + 'b')
+
+if os.getppid() == 1:
+    threading.Thread(target=hang, daemon=True).start()
+";
+
+/// From the last answer to a new server.
+const LIMIT: Duration = Duration::from_secs(75);
+
+/// How long a machine with nothing but load must not be taken for a silent server.
+const LOAD: Duration = Duration::from_secs(300);
+
+fn wait_for_another(machine: &Machine, killed: &str) -> Result<()> {
+    wait_until("another server", LIMIT, || {
+        let now = property(machine, "MainPID")?;
+        ensure!(now != killed && now != "0", "process {now}");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    wait_for_answer(machine, 48008)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn a_silent_server_is_replaced_and_says_what_it_was_at() -> Result<()> {
+    let machine = boot("bookworm")?;
+    Family::Deb.install(&machine, DIST)?;
+    let folder = "/var/lib/covalent/.config/covalent/executor_plugins";
+    machine.write_file(&format!("{folder}/hang.py"), HANG, 0o644)?;
+    machine.ok("systemctl restart covalent")?;
+    wait_for_answer(&machine, 48008)?;
+
+    let pid = property(&machine, "MainPID")?;
+    machine.ok("runuser -u covalent -- touch /var/lib/covalent/hang")?;
+    wait_for_another(&machine, &pid)?;
+    let journal = machine.ok("journalctl --no-pager --unit covalent")?;
+    for part in ["Watchdog timeout", "Fatal Python error: Aborted", "hang.py"] {
+        ensure!(journal.contains(part), "{part:?} is missing: {journal}");
+    }
+    run_workflows(&machine, Some("tasks"))?;
+
+    // One that can't even say that.
+    let pid = property(&machine, "MainPID")?;
+    machine.script("kill -STOP \"$1\"").arguments([&pid]).ok()?;
+    wait_for_another(&machine, &pid)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn a_slow_server_is_left_alone() -> Result<()> {
+    let machine = boot("bookworm")?;
+    Family::Deb.install(&machine, DIST)?;
+    let pid = property(&machine, "MainPID")?;
+    machine.ok("for n in $(seq $((4 * $(nproc)))); do
+                    systemd-run --quiet --unit load-$n sh -c 'while :; do :; done'
+                done")?;
+    std::thread::sleep(LOAD);
+    ensure!(property(&machine, "MainPID")? == pid, "it was replaced");
+    ensure!(property(&machine, "NRestarts")? == "0");
+    machine.ok("systemctl stop 'load-*'")?;
+    run_workflows(&machine, Some("tasks"))
+}
