@@ -1,4 +1,4 @@
-"""Tells whether an environment can run the server: `<environment>/bin/python verify.py`.
+"""Tells whether an environment can run the server: `<environment>/bin/python -S verify.py`.
 
 Needs a HOME to write to, which should be a temporary one. Prints one line of JSON,
 {"covalent": version, "executors": [name, ...], "database_revision": text,
@@ -7,14 +7,22 @@ the standard error what cannot be imported and of which package, and exits with 
 --loaded it prints instead the paths in site-packages of all that was imported.
 """
 
+import os
+import sys
+
+if sys.flags.no_site:
+    # Before any code of the packages runs, which site may do: covalentctl's lock is not theirs.
+    os.closerange(3, 1024)
+    import site
+
+    site.main()
+
 import contextlib
 import importlib
 import importlib.metadata
 import io
 import json
 import multiprocessing
-import os
-import sys
 from multiprocessing import synchronize
 
 # A running service's variables would lead to its configuration and database.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::failpoint;
+use crate::file;
 use crate::generation::{self, Blueprint, Changes, Generation, Modules, Resolution};
 use crate::host::Host;
+use crate::local;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::state::{FailedAttempt, Lock, State};
@@ -40,7 +42,7 @@ pub enum Caller {
 }
 
 /// What an application is to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Who wants it.
     pub caller: Caller,
@@ -48,6 +50,8 @@ pub struct Request {
     pub resolution: Resolution,
     /// Build a new environment whatever there is, and share no file with the one before.
     pub rebuild: bool,
+    /// Names of packages that somebody installed by hand, not to be carried over any more.
+    pub forget: Vec<String>,
 }
 
 impl Request {
@@ -57,25 +61,26 @@ impl Request {
             caller,
             resolution: Resolution::Keep,
             rebuild: false,
+            forget: Vec::new(),
         }
     }
 
     /// Whether the active environment can satisfy it.
-    fn is_modest(self) -> bool {
-        !self.rebuild && self.resolution == Resolution::Keep
+    fn is_modest(&self) -> bool {
+        !self.rebuild && self.resolution == Resolution::Keep && self.forget.is_empty()
     }
 }
 
 /// Makes the environment what it should be, or leaves it as it is and says why not.
 ///
 /// With nothing to do this reads a handful of files; it takes no lock and starts no process.
-pub fn apply(host: &Host, request: Request, progress: &Progress) -> Result<Outcome> {
+pub fn apply(host: &Host, request: &Request, progress: &Progress) -> Result<Outcome> {
     if request.is_modest() {
         let mut state = State::read(host);
         let known = state.clone();
         match look(host, &mut state, request.caller, progress) {
             Ok(Some(generation))
-                if request.caller == Caller::Start || is_tidy(host, &generation) =>
+                if request.caller == Caller::Start || is_tidy(host, &generation, &state) =>
             {
                 remember(host, &state, &known);
                 return Ok(Outcome::Unchanged(generation));
@@ -88,14 +93,17 @@ pub fn apply(host: &Host, request: Request, progress: &Progress) -> Result<Outco
             }
         }
     }
-    in_turn(host, request, progress)
+    let lock = Lock::acquire(host, progress)?;
+    local::recover(host, &lock)?;
+    apply_in_turn(host, request, progress, &lock)
 }
 
 /// Whether nothing is left to do beside the active generation.
-fn is_tidy(host: &Host, active: &Generation) -> bool {
+fn is_tidy(host: &Host, active: &Generation, state: &State) -> bool {
     // Settings that can't be read keep nothing from being removed later.
     let keep = Settings::read(host).map_or(usize::MAX, |settings| settings.generations);
-    !generation::is_incomplete(active) && !generation::is_untidy(host, keep)
+    !generation::is_incomplete(active)
+        && !generation::is_untidy(host, keep, state.previous.as_deref())
 }
 
 /// The active generation, if it is the wanted one or has to do as that; else one has to be made.
@@ -125,12 +133,16 @@ fn look(
     Ok(None)
 }
 
-/// Builds what is wanted once nobody else is at it. What that is has to be read again then: it
-/// may have changed, or have been built, while this run waited.
-fn in_turn(host: &Host, request: Request, progress: &Progress) -> Result<Outcome> {
+/// The same for the holder of the lock. What is wanted has to be read again then: it may have
+/// changed, or have been built, while the lock was waited for.
+pub fn apply_in_turn(
+    host: &Host,
+    request: &Request,
+    progress: &Progress,
+    _lock: &Lock,
+) -> Result<Outcome> {
     // Whatever the caller's mask: the environment is for every user of the machine.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let _lock = Lock::acquire(host, progress)?;
     failpoint::pass("locked");
     let mut state = State::read(host);
     let known = state.clone();
@@ -140,7 +152,11 @@ fn in_turn(host: &Host, request: Request, progress: &Progress) -> Result<Outcome
         .as_ref()
         .err()
         .map(|error| FailedAttempt::new(error, fingerprint));
-    remember(host, &state, &known);
+    if state != known {
+        // One that can't be written costs the next run some time, and this one nothing: its result
+        // is what the caller has to see.
+        let _ = state.write(host);
+    }
     result
 }
 
@@ -148,7 +164,7 @@ fn build(
     host: &Host,
     state: &mut State,
     fingerprint: &mut Option<String>,
-    request: Request,
+    request: &Request,
     progress: &Progress,
 ) -> Result<Outcome> {
     generation::sweep(host)?;
@@ -158,12 +174,12 @@ fn build(
         if generation::is_incomplete(&generation) {
             generation::complete(host, &generation, progress)?;
         }
-        prune(host, Settings::read(host)?.generations, progress);
+        prune(host, Settings::read(host)?.generations, state, progress);
         return Ok(Outcome::Unchanged(generation));
     }
     let active = Generation::active(host);
     if let Some(active) = &active {
-        carry(host, active, state, progress)?;
+        carry(host, active, state, &request.forget, progress)?;
     }
     let settings = Settings::read(host)?;
     let wanted = Wanted::read(host, &settings, state)?;
@@ -180,6 +196,7 @@ fn build(
             _ => Modules::All,
         },
     };
+    let before = active.as_ref().map(|active| active.manifest.id.clone());
     let built =
         generation::build(host, &blueprint, progress).context("building a new environment")?;
     let generation = match (built, active) {
@@ -187,15 +204,20 @@ fn build(
         (None, Some(active)) => return Ok(Outcome::Unchanged(active)),
         (None, None) => bail!("there is no environment to compare with"),
     };
-    let moved = generation.activate(host)?;
+    if request.caller == Caller::Transaction {
+        // Before the environment is there: cut off in between, a restart too many is harmless.
+        file::write(&host.restart_mark(), b"", 0o644)?;
+    }
     state.held = None;
-    prune(host, settings.generations, progress);
+    state.previous = before;
+    let moved = generation.activate(host)?;
+    prune(host, settings.generations, state, progress);
     Ok(Outcome::Activated { generation, moved })
 }
 
 /// Removes old environments. Whatever becomes of them, the active one is there.
-fn prune(host: &Host, keep: usize, progress: &Progress) {
-    match generation::prune(host, keep) {
+fn prune(host: &Host, keep: usize, state: &State, progress: &Progress) {
+    match generation::prune(host, keep, state.previous.as_deref()) {
         Ok(removed) => {
             for path in removed {
                 progress.say(&format!("removed {}", path.display()));
@@ -208,15 +230,24 @@ fn prune(host: &Host, keep: usize, progress: &Progress) {
 }
 
 /// Remembers what somebody installed into the active environment by hand, as Covalent's
-/// documentation says to, so that it is part of the next one.
-fn carry(host: &Host, active: &Generation, state: &mut State, progress: &Progress) -> Result<()> {
+/// documentation says to, so that it is part of the next one, but for the names in `forget`.
+/// Only for the holder of the lock.
+pub fn carry(
+    host: &Host,
+    active: &Generation,
+    state: &mut State,
+    forget: &[String],
+    progress: &Progress,
+) -> Result<()> {
+    let known = state.carried.clone();
     let Changes {
-        added,
+        mut added,
         replaced,
         missing,
     } = generation::changes(active);
-    for name in &missing {
+    for name in missing.iter().chain(forget) {
         state.carried.remove(name);
+        added.remove(name);
     }
     let mut fixed = replaced;
     for (name, version) in &active.manifest.carried {
@@ -239,6 +270,8 @@ fn carry(host: &Host, active: &Generation, state: &mut State, progress: &Progres
             names.join(" ")
         ));
         state.carried.extend(added);
+    }
+    if state.carried != known {
         // Before anything is built: a run that is cut off must not forget it.
         state.write(host)?;
         failpoint::pass("carried");
@@ -246,11 +279,22 @@ fn carry(host: &Host, active: &Generation, state: &mut State, progress: &Progres
     Ok(())
 }
 
-/// Writes the state if it has changed. One that can't be written costs the next run some time,
-/// and this one nothing: its result is what the caller has to see.
-fn remember(host: &Host, state: &State, known: &State) {
-    if state != known {
-        drop(state.write(host));
+/// Writes what a run without the lock has found out, unless somebody is at work: then it is found
+/// out again.
+fn remember(host: &Host, found: &State, known: &State) {
+    if found == known {
+        return;
+    }
+    if let Ok(Some(_lock)) = Lock::try_acquire(host) {
+        let mut state = State::read(host);
+        state.interpreters = found.interpreters.clone();
+        state.failure = found.failure.clone();
+        if let (Some(held), Some(found)) = (&mut state.held, &found.held)
+            && held.generation == found.generation
+        {
+            held.instead_of = found.instead_of.clone();
+        }
+        let _ = state.write(host);
     }
 }
 
@@ -258,10 +302,15 @@ fn remember(host: &Host, state: &State, known: &State) {
 /// is there; or if the administrator went back to it since that was wanted.
 fn satisfying(host: &Host, wanted: &Wanted, state: &mut State) -> Option<Generation> {
     let active = Generation::active(host).filter(Generation::has_interpreter)?;
-    if let Some(held) = &state.held
+    if let Some(held) = &mut state.held
         && held.generation == active.manifest.id
+        && active.manifest.fingerprint != wanted.fingerprint
     {
-        return (held.instead_of.as_ref() == Some(&wanted.fingerprint)).then_some(active);
+        // Where it could not be read what was wanted at the time, it is what can be read first.
+        let instead_of = held
+            .instead_of
+            .get_or_insert_with(|| wanted.fingerprint.clone());
+        return (*instead_of == wanted.fingerprint).then_some(active);
     }
     let is_it =
         active.manifest.fingerprint == wanted.fingerprint && generation::changes(&active).is_none();

@@ -3,17 +3,36 @@
 //! Before the launcher migrates a database file, it links it to the same name with the revision
 //! at its end (`server/covalent_service/database.py`).
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::account::Account;
+use crate::command::Command;
 use crate::environment_file::EnvironmentFile;
 use crate::failure::{Failure, Kind};
 use crate::file;
+use crate::generation::Generation;
 use crate::host::Host;
 
-/// A change of the database from the revision it is of to an earlier one.
+/// Reading one row; a server in the middle of a write may hold it up.
+const QUESTION_LIMIT: Duration = Duration::from_secs(60);
+
+/// Prints the revision of a database file (Alembic's own table).
+const QUESTION: &str = "\
+import sqlite3, sys
+database = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True, timeout=30)
+print(*database.execute('SELECT version_num FROM alembic_version').fetchone())";
+
+/// What SQLite keeps beside a database that was not closed: it belongs to that one alone
+/// (sqlite.org, Temporary Files Used By SQLite).
+const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// A change of the database from what it is now to an earlier state.
 #[derive(Debug)]
 pub struct Return {
     database: PathBuf,
@@ -22,20 +41,26 @@ pub struct Return {
 }
 
 impl Return {
-    /// Prepares the way from the revision `from` back to `to`, or says why there is none.
-    pub fn new(host: &Host, from: &str, to: &str) -> Result<Return> {
+    /// Prepares the way back to the revision `to`, which `target` works with, or says why there is
+    /// none; nothing if the database is of that revision, or not there yet.
+    pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<Return>> {
         let file = EnvironmentFile::read(host)?;
         let value = |name: &str| file.get(name).filter(|value| !value.is_empty());
         if value("COVALENT_DATABASE_URL").is_some() {
-            return Err(Failure::error(
-                Kind::Database,
-                format!(
-                    "the database server of COVALENT_DATABASE_URL is at revision {from}, and that \
-                     environment needs {to}"
-                ),
-                "bring your backup of that time back into the database server, then: \
-                 covalentctl rollback --keep-database",
-            ));
+            let active =
+                Generation::active(host).and_then(|active| active.manifest.database_revision);
+            return match active.filter(|from| from != to) {
+                None => Ok(None),
+                Some(from) => Err(Failure::error(
+                    Kind::Database,
+                    format!(
+                        "the database server of COVALENT_DATABASE_URL is at revision {from}, and \
+                         that environment needs {to}"
+                    ),
+                    "bring your backup of that time back into the database server, then: \
+                     covalentctl rollback --keep-database",
+                )),
+            };
         }
         let database = host.path(value("COVALENT_DATABASE").map_or_else(
             || {
@@ -44,86 +69,150 @@ impl Return {
             },
             PathBuf::from,
         ));
-        let beside = |revision: &str| {
-            let mut name = database.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".{revision}"));
-            database.with_file_name(name)
-        };
-        let (earlier, aside) = (beside(to), beside(from));
+        if !database.exists() {
+            return Ok(None);
+        }
+        let from = revision(host, target, &database)?;
+        if from == to {
+            return Ok(None);
+        }
+        let earlier = beside(&database, to);
         if !earlier.is_file() {
             return Err(Failure::error(
                 Kind::Database,
                 format!(
-                    "that environment needs the database at revision {to}, and there is no {}",
+                    "the database is at revision {from}, that environment needs it at {to}, and \
+                     there is no {}",
                     earlier.display()
                 ),
                 "put a backup of that revision there, or start with what is there, if you know \
                  that it fits: covalentctl rollback --keep-database",
             ));
         }
-        Ok(Return {
+        Ok(Some(Return {
+            // An earlier return may have left one there, with data that is nowhere else.
+            aside: unused(beside(&database, &from)),
             database,
             earlier,
-            aside,
-        })
+        }))
     }
 
     /// Puts the earlier database in place; the one of now stays beside it. The server must not
     /// run. Returns where the one of now is.
     pub fn go(&self) -> Result<&Path> {
         let action = || format!("putting {} in place", self.earlier.display());
-        let _ = fs::remove_file(&self.aside);
+        let owner = fs::metadata(&self.database).with_context(action)?;
+        chown(&self.earlier, Some(owner.uid()), Some(owner.gid())).with_context(action)?;
         fs::hard_link(&self.database, &self.aside).with_context(action)?;
+        for companion in COMPANIONS {
+            let from = with_end(&self.database, companion);
+            if from.exists() {
+                fs::rename(from, with_end(&self.aside, companion)).with_context(action)?;
+            }
+        }
         fs::rename(&self.earlier, &self.database).with_context(action)?;
         file::sync_file_system(self.database.parent().unwrap_or(&self.database))?;
         Ok(&self.aside)
     }
 }
 
+/// The revision of a database file.
+fn revision(host: &Host, target: &Generation, database: &Path) -> Result<String> {
+    let mut command = Command::new(&target.manifest.interpreter.path, QUESTION_LIMIT)
+        .args(["-I", "-S", "-B", "-c", QUESTION])
+        .args([database]);
+    if let Some(account) = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root())
+    {
+        command = command.account(&account);
+    }
+    let answer = command
+        .run()
+        .with_context(|| format!("asking {} for its revision", database.display()))?;
+    Ok(answer.stdout.trim().to_string())
+}
+
+fn beside(database: &Path, revision: &str) -> PathBuf {
+    with_end(database, &format!(".{revision}"))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+/// The path, or the first one with a number behind it that is not taken.
+fn unused(path: PathBuf) -> PathBuf {
+    let numbered = (2u32..).map(|number| with_end(&path, &format!(".{number}")));
+    std::iter::once(path.clone())
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new(environment_file: &str) -> Tree {
+            let tree = Tree(tempfile::tempdir().unwrap());
+            fs::create_dir_all(tree.host().path("/srv/db")).unwrap();
+            fs::create_dir_all(tree.host().path("/etc/covalent")).unwrap();
+            fs::write(tree.host().environment_file(), environment_file).unwrap();
+            tree
+        }
+
+        fn host(&self) -> Host {
+            Host::at(self.0.path())
+        }
+
+        /// A generation whose Python answers that every database is at revision `bb`.
+        fn target(&self) -> Generation {
+            let python = self.host().path("/python");
+            file::write(&python, b"#!/bin/sh\necho bb\n", 0o755).unwrap();
+            let manifest = serde_json::json!({
+                "id": "1", "fingerprint": "", "made": "2026-01-01T00:00:00Z", "source": "",
+                "interpreter": {"path": python, "version": [3, 11, 2], "abi": ""},
+                "packages": {}, "executors": [], "seconds": {"create": 0.0, "install": 0.0, "verify": 0.0},
+            });
+            Generation {
+                path: self.host().generations(),
+                manifest: serde_json::from_value(manifest).unwrap(),
+            }
+        }
+    }
+
     #[test]
     fn the_earlier_database_takes_the_place_of_the_one_of_now_which_stays() {
-        let tree = tempfile::tempdir().unwrap();
-        let host = Host::at(tree.path());
-        let data = host.path("/srv/db");
-        fs::create_dir_all(&data).unwrap();
-        fs::create_dir_all(host.path("/etc/covalent")).unwrap();
-        fs::write(
-            host.environment_file(),
-            "COVALENT_DATABASE=/srv/db/c.sqlite\n",
-        )
-        .unwrap();
+        let tree = Tree::new("COVALENT_DATABASE=/srv/db/c.sqlite\n");
+        let data = tree.host().path("/srv/db");
+        let go_back = |to: &str| Return::new(&tree.host(), &tree.target(), to);
+        assert!(go_back("aa").unwrap().is_none(), "there is no database yet");
         fs::write(data.join("c.sqlite"), "new").unwrap();
-        let error = Return::new(&host, "bb", "aa").unwrap_err();
+        fs::write(data.join("c.sqlite-journal"), "of new").unwrap();
+        assert!(go_back("bb").unwrap().is_none(), "it is of that revision");
+        let error = go_back("aa").unwrap_err();
         assert!(error.to_string().contains("c.sqlite.aa"), "{error}");
 
-        fs::write(data.join("c.sqlite.aa"), "old").unwrap();
-        Return::new(&host, "bb", "aa").unwrap().go().unwrap();
         let read = |name: &str| fs::read_to_string(data.join(name)).unwrap();
+        fs::write(data.join("c.sqlite.aa"), "old").unwrap();
+        go_back("aa").unwrap().unwrap().go().unwrap();
         assert_eq!(
             (read("c.sqlite"), read("c.sqlite.bb")),
             ("old".into(), "new".into())
         );
-        assert!(!data.join("c.sqlite.aa").exists());
-    }
+        assert_eq!(read("c.sqlite.bb-journal"), "of new");
+        assert!(!data.join("c.sqlite-journal").exists() && !data.join("c.sqlite.aa").exists());
 
-    #[test]
-    fn a_database_server_is_its_administrators_to_bring_back() {
-        let tree = tempfile::tempdir().unwrap();
-        let host = Host::at(tree.path());
-        fs::create_dir_all(host.path("/etc/covalent")).unwrap();
-        fs::write(
-            host.environment_file(),
-            "COVALENT_DATABASE_URL=postgresql://u:s3cret@h/c\n",
-        )
-        .unwrap();
-        let text = Return::new(&host, "bb", "aa").unwrap_err().to_string();
-        assert!(
-            text.contains("revision bb") && !text.contains("s3cret"),
-            "{text}"
+        // A second time, what the first one put aside stays.
+        fs::write(data.join("c.sqlite.aa"), "older").unwrap();
+        go_back("aa").unwrap().unwrap().go().unwrap();
+        assert_eq!(
+            (read("c.sqlite.bb"), read("c.sqlite.bb.2")),
+            ("new".into(), "old".into())
         );
     }
 }

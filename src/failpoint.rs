@@ -7,7 +7,8 @@
 const VARIABLE: &str = "COVALENTCTL_FAILPOINT";
 
 /// Every point, in the order in which a run may come by them.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
+    "edited",
     "locked",
     "swept",
     "carried",

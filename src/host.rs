@@ -115,6 +115,11 @@ impl Host {
         self.path("/var/lib/covalentctl")
     }
 
+    /// The mark that tells the packages' scripts to restart the server.
+    pub fn restart_mark(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/restart-requested")
+    }
+
     /// Why the unit's start was refused, from one process of the unit to the next.
     pub fn refusal(&self) -> PathBuf {
         self.path("/run/covalentctl/refusal.json")

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::failpoint;
 use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::host::Host;
 use crate::requirement;
+use crate::state::{Edit, Lock, State};
 
 /// What the file begins with when `add` makes it.
 const HEAD: &str = "\
@@ -56,6 +58,32 @@ impl LocalFile {
         }
     }
 
+    /// Writes the file as `after`, does `work`, and takes the change back if that fails; so does the
+    /// next run if this one is cut off.
+    pub fn edited<T>(
+        host: &Host,
+        _lock: &Lock,
+        after: LocalFile,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let before = LocalFile::read(host)?;
+        note(
+            host,
+            Some(Edit {
+                before: before.text.clone(),
+            }),
+        )?;
+        let result = after.write().and_then(|()| {
+            failpoint::pass("edited");
+            work()
+        });
+        if result.is_err() {
+            before.write()?;
+        }
+        note(host, None)?;
+        result
+    }
+
     /// The same file with these requirements; one takes the place of another of its name.
     pub fn with(&self, requirements: &[String]) -> Result<LocalFile> {
         let mut lines: Vec<String> = self
@@ -84,10 +112,14 @@ impl LocalFile {
     /// The same file without the requirement of this normalized name; `None` if there is none.
     pub fn without(&self, name: &str) -> Option<LocalFile> {
         let text = self.text.as_deref()?;
-        let (line, _, _) = requirement::in_file(text).find(|(_, _, there)| there == name)?;
-        let mut lines: Vec<String> = text.lines().map(String::from).collect();
-        lines.remove(line - 1);
-        Some(self.with_lines(&lines))
+        let named: Vec<usize> = requirement::in_file(text)
+            .filter(|(_, _, there)| there == name)
+            .map(|(line, _, _)| line)
+            .collect();
+        let left = text.lines().enumerate();
+        let left = left.filter(|(index, _)| !named.contains(&(index + 1)));
+        let left: Vec<String> = left.map(|(_, line)| line.to_string()).collect();
+        (!named.is_empty()).then(|| self.with_lines(&left))
     }
 
     fn with_lines(&self, lines: &[String]) -> LocalFile {
@@ -99,6 +131,25 @@ impl LocalFile {
             text: Some(text),
         }
     }
+}
+
+/// Takes back the change of a run that was cut off.
+pub fn recover(host: &Host, _lock: &Lock) -> Result<()> {
+    let Some(edit) = State::read(host).edit else {
+        return Ok(());
+    };
+    let before = LocalFile {
+        path: host.local_requirements(),
+        text: edit.before,
+    };
+    before.write()?;
+    note(host, None)
+}
+
+fn note(host: &Host, edit: Option<Edit>) -> Result<()> {
+    let mut state = State::read(host);
+    state.edit = edit;
+    state.write(host)
 }
 
 fn checked_name(wanted: &str) -> Result<String> {
@@ -118,7 +169,7 @@ fn checked_name(wanted: &str) -> Result<String> {
 pub struct Named {
     /// The package's normalized name.
     pub name: String,
-    /// The requirement.
+    /// The requirement, without an address.
     pub text: String,
     /// The file.
     pub path: PathBuf,
@@ -130,11 +181,11 @@ pub struct Named {
 pub fn named(files: &[PathBuf]) -> Result<Vec<Named>> {
     let mut all = Vec::new();
     for path in files {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let text = String::from_utf8_lossy(&bytes);
         all.extend(requirement::in_file(&text).map(|(line, text, name)| Named {
             name,
-            text: text.to_string(),
+            text: requirement::shown(text).to_string(),
             path: path.clone(),
             line,
         }));

@@ -39,9 +39,29 @@ pub fn name(requirement: &str) -> Option<String> {
 ///
 /// Only lines that start with a name are found; an address of a file has none.
 pub fn in_file(text: &str) -> impl Iterator<Item = (usize, &str, String)> {
+    let text = text.trim_start_matches('\u{feff}');
     text.lines().enumerate().filter_map(|(index, line)| {
         let line = without_comment(line).trim();
         name(line).map(|name| (index + 1, line, name))
+    })
+}
+
+/// A requirement as it may be shown: an address may hold a password.
+pub fn shown(requirement: &str) -> &str {
+    requirement
+        .split_once('@')
+        .map_or(requirement, |(name, _)| name.trim_end())
+}
+
+/// These options at the start of a line and what follows them, as in `-r other.txt`.
+pub fn options<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    text.lines().filter_map(move |line| {
+        let line = without_comment(line).trim();
+        let (option, value) = line.split_once([' ', '=']).or_else(|| {
+            // `-rother.txt`
+            (line.starts_with('-') && !line.starts_with("--")).then(|| line.split_at_checked(2))?
+        })?;
+        names.contains(&option).then_some((option, value.trim()))
     })
 }
 
@@ -152,6 +172,22 @@ mod tests {
         let found: Vec<_> = in_file(text).collect();
         assert_eq!(found[0], (2, "numpy<3", "numpy".into()));
         assert_eq!(found.last().unwrap(), &(6, "six", "six".into()));
+    }
+
+    #[test]
+    fn options_are_found_in_every_spelling() {
+        let text = "-r a.txt\n-rb.txt\n--requirement=c.txt # x\n--requirement d.txt\nnumpy\n-c e\n";
+        let found: Vec<_> = options(text, &["-r", "--requirement"])
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(found, ["a.txt", "b.txt", "c.txt", "d.txt"]);
+    }
+
+    #[test]
+    fn an_address_is_not_shown() {
+        assert_eq!(shown("x @ https://u:s3cret@h/x.whl"), "x");
+        assert_eq!(shown("x[a]@https://u:s3cret@h/x.whl"), "x[a]");
+        assert_eq!(shown("numpy<2"), "numpy<2");
     }
 
     #[test]

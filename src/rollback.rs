@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 
+use crate::apply::carry;
 use crate::database;
 use crate::failpoint;
 use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
+use crate::local;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::state::{Held, Lock, State};
@@ -26,7 +28,9 @@ pub fn rollback(
     let (target, server) = go_back(host, id, keep_database, progress)?;
     // The starting unit may need the lock, which is free by now.
     match server {
-        Server::Restart => systemd::restart_if_running(host).context("restarting the server")?,
+        Server::Restart => {
+            systemd::restart_if_running(host, progress).context("restarting the server")?
+        }
         Server::Start => systemd::start().context("starting the server")?,
         Server::Leave => {}
     }
@@ -46,7 +50,8 @@ fn go_back(
     keep_database: bool,
     progress: &Progress,
 ) -> Result<(Generation, Server)> {
-    let _lock = Lock::acquire(host, progress)?;
+    let lock = Lock::acquire(host, progress)?;
+    local::recover(host, &lock)?;
     let active = Generation::active(host).ok_or_else(|| {
         Failure::error(
             Kind::NoEnvironment,
@@ -63,18 +68,16 @@ fn go_back(
             target.manifest.interpreter.path.display()
         )));
     }
-    let way_back = match (
-        &active.manifest.database_revision,
-        &target.manifest.database_revision,
-    ) {
-        (Some(from), Some(to)) if from != to && !keep_database => {
-            Some(database::Return::new(host, from, to)?)
-        }
+    let way_back = match &target.manifest.database_revision {
+        Some(revision) if !keep_database => database::Return::new(host, &target, revision)?,
         _ => None,
     };
 
     let mut state = State::read(host);
+    // What somebody installed by hand into the environment of now belongs to every later one.
+    carry(host, &active, &mut state, &[], progress)?;
     state.held = instead_of(host, &mut state, &target);
+    state.previous = None;
     state.write(host)?;
     failpoint::pass("held");
     let Some(way_back) = way_back else {
@@ -83,18 +86,32 @@ fn go_back(
     };
     let running = systemd::stop(host).context("stopping the server")?;
     // In this order: cut off in between, the server migrates the earlier database again.
-    let aside = way_back.go()?;
-    target.activate(host)?;
-    progress.say(&format!(
-        "the database is as it was before its migration; that of now is {}",
-        aside.display()
-    ));
+    let gone = way_back.go().and_then(|aside| {
+        target.activate(host)?;
+        Ok(aside)
+    });
     let server = if running {
         Server::Start
     } else {
         Server::Leave
     };
-    Ok((target, server))
+    match gone {
+        Ok(aside) => {
+            progress.say(&format!(
+                "the database is as it was before its migration; that of now is {}",
+                aside.display()
+            ));
+            Ok((target, server))
+        }
+        Err(error) => {
+            state.held = None;
+            state.write(host)?;
+            if running {
+                systemd::start().context("starting the server again")?;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// What the generation stands in for; nothing if it is what is wanted anyway.
@@ -110,14 +127,22 @@ fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Hel
 fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generation> {
     let all = Generation::all(host)?;
     let Some(id) = id else {
-        return all
-            .into_iter()
-            .find(|generation| generation.path < active.path)
+        let previous = State::read(host).previous;
+        let is_previous =
+            |generation: &Generation| Some(&generation.manifest.id) == previous.as_ref();
+        let before = all
+            .iter()
+            .find(|generation| is_previous(generation))
+            .or_else(|| all.iter().find(|generation| generation.path < active.path));
+        return before
+            .cloned()
             .ok_or_else(|| unknown("there is no environment before the active one".into()));
     };
-    let mut matching = all
-        .into_iter()
-        .filter(|generation| generation.manifest.id.starts_with(id));
+    let exact = all.iter().any(|generation| generation.manifest.id == id);
+    let mut matching = all.into_iter().filter(|generation| match exact {
+        true => generation.manifest.id == id,
+        false => generation.manifest.id.starts_with(id),
+    });
     match (matching.next(), matching.next()) {
         (Some(only), None) if only.path == active.path => Err(unknown(format!(
             "{} is the active one already",

@@ -14,25 +14,35 @@ const NEEDED_BYTES: u64 = 350_000_000;
 /// The inodes that they took, 15,000, and some room.
 const NEEDED_FILES: u64 = 20_000;
 
+/// What an environment takes that shares the files of another one, mostly folders: 8 MB, 1,600
+/// inodes, and room for a package.
+const NEEDED_BYTES_SHARED: u64 = 60_000_000;
+const NEEDED_FILES_SHARED: u64 = 4_000;
+
 /// What programs say that could not write (errno(3), `ENOSPC` and `EDQUOT`), in lower case.
 const WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 
-/// Fails if the file system of `folder` has no room for another environment.
-pub fn check(folder: &Path) -> Result<()> {
+/// Fails if the file system of `folder` has no room for another environment, which may share the
+/// files of one that is there.
+pub fn check(folder: &Path, shared: bool) -> Result<()> {
+    let (needed_bytes, needed_files) = match shared {
+        true => (NEEDED_BYTES_SHARED, NEEDED_FILES_SHARED),
+        false => (NEEDED_BYTES, NEEDED_FILES),
+    };
     let statistics = rustix::fs::statvfs(folder)
         .with_context(|| format!("asking for the free space of {}", folder.display()))?;
     let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
     let path = folder.display();
-    let lack = if free < NEEDED_BYTES {
-        let (free, needed) = (free / 1_000_000, NEEDED_BYTES / 1_000_000);
+    let lack = if free < needed_bytes {
+        let (free, needed) = (free / 1_000_000, needed_bytes / 1_000_000);
         format!(
             "{path} has {free} MB of free space; an environment takes up to {needed} MB while it \
              is built"
         )
-    } else if statistics.f_files > 0 && statistics.f_favail < NEEDED_FILES {
+    } else if statistics.f_files > 0 && statistics.f_favail < needed_files {
         // A file system without a fixed number of inodes, such as btrfs, says 0.
         let free = statistics.f_favail;
-        format!("{path} has {free} free inodes; an environment takes {NEEDED_FILES}")
+        format!("{path} has {free} free inodes; an environment takes {needed_files}")
     } else {
         return Ok(());
     };

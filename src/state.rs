@@ -1,10 +1,13 @@
 //! What the helper remembers: one JSON file, and the lock that lets one run change things.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{self, Failure, Kind};
@@ -14,9 +17,8 @@ use crate::host::Host;
 use crate::interpreter::Probes;
 use crate::progress::Progress;
 
-/// The remembered state. Every field may be missing in a file of another version.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(default)]
+/// The remembered state.
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
 pub struct State {
     /// What interpreters answered.
     pub interpreters: Probes,
@@ -26,6 +28,17 @@ pub struct State {
     pub carried: Versions,
     /// The generation that the administrator went back to.
     pub held: Option<Held>,
+    /// The generation that was the active one before the one of now.
+    pub previous: Option<String>,
+    /// An edit of the administrator's requirement file that is under way.
+    pub edit: Option<Edit>,
+}
+
+/// An edit of the requirement file: until it is applied, the file of before is known.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Edit {
+    /// The text of before; none where there was no file.
+    pub before: Option<String>,
 }
 
 /// A generation that stays the active one although it is not what is wanted.
@@ -69,13 +82,24 @@ impl FailedAttempt {
 }
 
 impl State {
-    /// Reads the file. One that is missing or can't be understood is an empty state: nothing in
-    /// it can't be found out again.
+    /// Reads the file. Each field for itself: what another version wrote in another form is as if
+    /// it were not there, and costs none of the others.
     pub fn read(host: &Host) -> State {
-        fs::read(host.state().join("state.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        fn field<T: DeserializeOwned + Default>(state: &mut serde_json::Value, name: &str) -> T {
+            serde_json::from_value(state[name].take()).unwrap_or_default()
+        }
+        let text = fs::read(host.state().join("state.json")).unwrap_or_default();
+        let Ok(mut state @ serde_json::Value::Object(_)) = serde_json::from_slice(&text) else {
+            return State::default();
+        };
+        State {
+            interpreters: field(&mut state, "interpreters"),
+            failure: field(&mut state, "failure"),
+            carried: field(&mut state, "carried"),
+            held: field(&mut state, "held"),
+            previous: field(&mut state, "previous"),
+            edit: field(&mut state, "edit"),
+        }
     }
 
     /// Writes the file.
@@ -122,6 +146,9 @@ pub fn heed_refusal(host: &Host) -> Result<()> {
     .context("the server is not started"))
 }
 
+/// Who can open the file can hold the lock.
+const LOCK_MODE: u32 = 0o600;
+
 /// Held by the one run that may change things, until it is dropped.
 ///
 /// Its child processes hold it too: when it is killed, the next one waits until they have ended.
@@ -133,25 +160,46 @@ pub struct Lock {
 impl Lock {
     /// Waits for its turn.
     pub fn acquire(host: &Host, progress: &Progress) -> Result<Lock> {
+        let (path, file) = Lock::open(host)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.say("another covalentctl is at work; waiting for it to end");
+                file.lock()
+                    .with_context(|| format!("waiting for {}", path.display()))?;
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+        }
+        Ok(Lock { _file: file })
+    }
+
+    /// Takes its turn if nobody else is at work.
+    pub fn try_acquire(host: &Host) -> Result<Option<Lock>> {
+        let (_, file) = Lock::open(host)?;
+        Ok(file.try_lock().is_ok().then_some(Lock { _file: file }))
+    }
+
+    fn open(host: &Host) -> Result<(PathBuf, File)> {
         file::make_folder(&host.state(), 0o755)?;
         let path = host.state().join("lock");
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(LOCK_MODE)
             .open(&path)
             .map_err(|error| match error.kind() {
                 ErrorKind::PermissionDenied => needs_root("changing the environment"),
                 _ => anyhow::Error::new(error).context(format!("opening {}", path.display())),
             })?;
-        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())
-            .with_context(|| format!("passing on {}", path.display()))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            progress.say("another covalentctl is at work; waiting for it to end");
-            file.lock()
-                .with_context(|| format!("waiting for {}", path.display()))?;
-        }
-        Ok(Lock { _file: file })
+        let action = || format!("passing on {}", path.display());
+        // One of an earlier version could be locked by every user of the machine.
+        file.set_permissions(Permissions::from_mode(LOCK_MODE))
+            .with_context(action)?;
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).with_context(action)?;
+        Ok((path, file))
     }
 }
 
@@ -195,6 +243,19 @@ mod tests {
             fs::write(host.state().join("state.json"), text).unwrap();
             assert!(State::read(&host).interpreters.is_empty());
         }
+    }
+
+    #[test]
+    fn a_field_in_another_form_costs_none_of_the_others() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        fs::create_dir_all(host.state()).unwrap();
+        let text = r#"{"failure": {"new": 1}, "carried": {"six": "1.0"}, "previous": "a"}"#;
+        fs::write(host.state().join("state.json"), text).unwrap();
+        let state = State::read(&host);
+        assert_eq!(state.carried["six"], "1.0");
+        assert_eq!(state.previous.as_deref(), Some("a"));
+        assert!(state.failure.is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::command::Command;
 use crate::host::Host;
+use crate::progress::Progress;
 use crate::server::UNIT;
 
 /// A question is answered at once, unless the machine is in trouble.
@@ -36,8 +37,12 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
 }
 
 /// Restarts the server if it is running; a stopped one stays stopped.
-pub fn restart_if_running(host: &Host) -> Result<()> {
-    if is_running(host) {
+pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<()> {
+    let running = show(host, &["ActiveState"])
+        .get("ActiveState")
+        .is_some_and(|state| state == "active");
+    if running {
+        progress.say("restarting the server; workflows that run are cancelled");
         Command::new("systemctl", RESTART_LIMIT)
             .args(["try-restart", UNIT])
             .run()?;

@@ -20,6 +20,9 @@ use crate::state::State;
 /// Counts the changes in how an environment is laid out; a new number rebuilds every one.
 pub const LAYOUT: u32 = 2;
 
+/// The options that include a file, whose content counts as well.
+const INCLUDES: [&str; 4] = ["-r", "--requirement", "-c", "--constraint"];
+
 /// The files that say what is wanted.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -88,16 +91,17 @@ impl Wanted {
             add(&mut digest, &content);
             let text = String::from_utf8_lossy(&content);
             named.extend(requirement::in_file(&text).map(|(_, _, name)| name));
+            for (_, included) in requirement::options(&text, &INCLUDES) {
+                let included = path.with_file_name(included);
+                add(&mut digest, &fs::read(&included).unwrap_or_default());
+            }
         }
         let mut carried = state.carried.clone();
         carried.retain(|name, _| !named.contains(name));
         for (name, version) in &carried {
             add(&mut digest, format!("{name}=={version}").as_bytes());
         }
-        let fingerprint = digest
-            .finalize()
-            .iter()
-            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let fingerprint = hexadecimal(digest);
         Ok(Wanted {
             interpreter,
             locks,
@@ -106,6 +110,14 @@ impl Wanted {
             fingerprint,
         })
     }
+}
+
+/// The digest in hexadecimal digits.
+pub fn hexadecimal(digest: Sha256) -> String {
+    let bytes = digest.finalize();
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Adds a part with its length, so that two parts can't be read as one.
@@ -140,7 +152,11 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
         let path = entry
             .with_context(|| format!("reading {}", folder.display()))?
             .path();
-        if path.extension().is_some_and(|found| found == extension) {
+        // An editor's own files start with a dot.
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|found| found == extension) {
             found.push(path);
         }
     }

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::apply::{change, require_root};
-use crate::apply::{Caller, Request, apply};
+use super::apply::{Changed, require_root};
+use crate::apply::{Caller, Request, apply_in_turn};
 use crate::host::Host;
-use crate::local::LocalFile;
+use crate::local::{self, LocalFile};
 use crate::progress::Progress;
 use crate::requirement;
-use crate::state::{Lock, State};
+use crate::state::Lock;
 
 /// Add Python packages of your own to the environment
 ///
@@ -33,46 +33,42 @@ impl Add {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
         require_root(host)?;
         let progress = Progress::interactive();
-        change_file(host, &progress, |file| file.with(&self.requirements)).with_context(|| {
+        change_file(host, &progress, |file, forget| {
+            // What is permanent now need not be carried over any more.
+            forget.extend(
+                self.requirements
+                    .iter()
+                    .filter_map(|wanted| requirement::name(wanted)),
+            );
+            file.with(&self.requirements)
+        })
+        .with_context(|| {
             let file = host.local_requirements();
             format!("nothing was added, and {} is as it was", file.display())
-        })?;
-        // What is permanent now need not be carried over any more.
-        let _lock = Lock::acquire(host, &progress)?;
-        let mut state = State::read(host);
-        let known = state.clone();
-        for name in self
-            .requirements
-            .iter()
-            .filter_map(|wanted| requirement::name(wanted))
-        {
-            state.carried.remove(&name);
-        }
-        if state != known {
-            state.write(host)?;
-        }
+        })?
+        .finish(host, &progress)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Changes the requirement file and applies it, or leaves both as they were.
+/// Changes the requirement file and applies it, or leaves both as they were. `edit` names what is
+/// not to be carried over any more.
 pub(super) fn change_file(
     host: &Host,
     progress: &Progress,
-    edit: impl FnOnce(&LocalFile) -> Result<LocalFile>,
-) -> Result<()> {
-    let before = {
-        let _lock = Lock::acquire(host, progress)?;
-        let before = LocalFile::read(host)?;
-        edit(&before)?.write()?;
-        before
-    };
-    let request = Request::of(Caller::Administrator);
-    change(host, request, progress).inspect_err(|_| {
+    edit: impl FnOnce(&LocalFile, &mut Vec<String>) -> Result<LocalFile>,
+) -> Result<Changed> {
+    let lock = Lock::acquire(host, progress)?;
+    local::recover(host, &lock)?;
+    let mut request = Request::of(Caller::Administrator);
+    let after = edit(&LocalFile::read(host)?, &mut request.forget)?;
+    let result = LocalFile::edited(host, &lock, after, || {
+        apply_in_turn(host, &request, progress, &lock)
+    });
+    if result.is_err() {
         // What failed is no longer wanted, so it is not to be remembered as a problem.
-        let restored = before.write().and_then(|()| apply(host, request, progress));
-        if let Err(error) = restored {
-            progress.warn(&format!("{error:#}"));
-        }
-    })
+        let request = Request::of(Caller::Administrator);
+        let _ = apply_in_turn(host, &request, progress, &lock);
+    }
+    result.map(|outcome| Changed { outcome, request })
 }

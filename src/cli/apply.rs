@@ -8,7 +8,6 @@ use clap::Args;
 use crate::apply::{Caller, Outcome, Request, apply};
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
-use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::progress::Progress;
@@ -38,9 +37,6 @@ pub struct Apply {
     #[arg(long, conflicts_with_all = ["at_start", "transaction"])]
     rebuild: bool,
 }
-
-/// The mark that tells the packages' scripts to restart the server.
-const RESTART_MARK: &str = "restart-requested";
 
 impl Apply {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
@@ -97,33 +93,49 @@ pub(super) fn require_root(host: &Host) -> Result<()> {
 
 /// Applies, says what became of it, and sees to the server's restart.
 pub(super) fn change(host: &Host, request: Request, progress: &Progress) -> Result<()> {
-    let (generation, moved) = match apply(host, request, progress)? {
-        Outcome::Activated { generation, moved } => (generation, moved),
-        Outcome::Unchanged(_) => {
-            if request.caller == Caller::Administrator {
-                progress.say("the environment is what it should be; nothing to do");
+    let outcome = apply(host, &request, progress)?;
+    Changed { outcome, request }.finish(host, progress)
+}
+
+/// What was applied.
+pub(super) struct Changed {
+    pub(super) outcome: Outcome,
+    pub(super) request: Request,
+}
+
+impl Changed {
+    /// Says what became of it, and sees to the server's restart.
+    pub(super) fn finish(self, host: &Host, progress: &Progress) -> Result<()> {
+        let caller = self.request.caller;
+        let (generation, moved) = match self.outcome {
+            Outcome::Activated { generation, moved } => (generation, moved),
+            Outcome::Unchanged(_) => {
+                if caller == Caller::Administrator {
+                    progress.say("the environment is what it should be; nothing to do");
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-    };
-    let environment = host.environment();
-    progress.say(&format!(
-        "{} is ready: {} packages, Python {}",
-        environment.display(),
-        generation.manifest.packages.len(),
-        generation.manifest.interpreter.version_text()
-    ));
-    if let Some(moved) = moved {
-        progress.warn(&format!(
-            "{} was a folder that no package had made; it is now {}",
+        };
+        let environment = host.environment();
+        progress.say(&format!(
+            "{} is ready: {} packages, Python {}",
             environment.display(),
-            moved.display()
+            generation.manifest.packages.len(),
+            generation.manifest.interpreter.version_text()
         ));
-    }
-    match request.caller {
-        Caller::Transaction => file::write(&host.state().join(RESTART_MARK), b"", 0o644),
-        Caller::Start => Ok(()),
-        Caller::Administrator => systemd::restart_if_running(host).context("restarting the server"),
+        if let Some(moved) = moved {
+            progress.warn(&format!(
+                "{} was a folder that no package had made; it is now {}",
+                environment.display(),
+                moved.display()
+            ));
+        }
+        match caller {
+            Caller::Transaction | Caller::Start => Ok(()),
+            Caller::Administrator => {
+                systemd::restart_if_running(host, progress).context("restarting the server")
+            }
+        }
     }
 }
 

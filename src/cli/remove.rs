@@ -8,6 +8,7 @@ use clap::Args;
 use super::add::change_file;
 use super::apply::require_root;
 use crate::failure::{Failure, Kind};
+use crate::generation::{Generation, changes};
 use crate::host::Host;
 use crate::local::{LocalFile, named};
 use crate::progress::Progress;
@@ -30,24 +31,32 @@ impl Remove {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
         require_root(host)?;
         let progress = Progress::interactive();
-        change_file(host, &progress, |file| {
+        change_file(host, &progress, |file, forget| {
             self.names.iter().try_fold(file.clone(), |file, name| {
-                without(host, &file, &normalize(name))
+                without(host, &file, &normalize(name), forget)
             })
-        })?;
+        })?
+        .finish(host, &progress)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The file without the package; one that is carried over is forgotten. Only for the holder of
-/// the lock.
-fn without(host: &Host, file: &LocalFile, name: &str) -> Result<LocalFile> {
+/// The file without the package; one that somebody installed by hand is to be forgotten.
+fn without(
+    host: &Host,
+    file: &LocalFile,
+    name: &str,
+    forget: &mut Vec<String>,
+) -> Result<LocalFile> {
+    let by_hand = State::read(host).carried.contains_key(name)
+        || Generation::active(host).is_some_and(|active| changes(&active).added.contains_key(name));
+    if by_hand {
+        forget.push(name.to_string());
+    }
     if let Some(file) = file.without(name) {
         return Ok(file);
     }
-    let mut state = State::read(host);
-    if state.carried.remove(name).is_some() {
-        state.write(host)?;
+    if by_hand {
         return Ok(file.clone());
     }
     let files = Files::find(host)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::installed::{Versions, metadata_folder, site_packages};
@@ -13,6 +14,9 @@ pub const SOUGHT: &str = "sought-modules.txt";
 /// The groups of entry points that nobody loads but a script of that name (entry points
 /// specification of the packaging guide).
 const SCRIPTS: [&str; 2] = ["console_scripts", "gui_scripts"];
+
+/// The modules that Python seeks when it starts (site, in its library reference).
+const STARTUP: [&str; 2] = ["sitecustomize", "usercustomize"];
 
 /// Whether the server can find a difference between the environments at `old`, which has been
 /// verified, and at `new`, with these packages. Yes where that can't be told.
@@ -48,7 +52,11 @@ fn differing<'a>(
 /// a `.pth` file, which Python reads at its start, or an entry point that others load.
 fn modules(environment: &Path, name: &str) -> Option<BTreeSet<String>> {
     let metadata = metadata_folder(&site_packages(environment)?, name)?;
-    let entry_points = fs::read_to_string(metadata.join("entry_points.txt")).unwrap_or_default();
+    let entry_points = match fs::read_to_string(metadata.join("entry_points.txt")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(_) => return None,
+    };
     let mut groups = entry_points
         .lines()
         .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'));
@@ -64,8 +72,16 @@ fn modules(environment: &Path, name: &str) -> Option<BTreeSet<String>> {
             return None;
         }
         let first = path.split('/').next().unwrap_or_default();
-        if first != ".." && !first.ends_with(".dist-info") {
-            modules.insert(first.split('.').next().unwrap_or_default().to_string());
+        let module = first.split('.').next().unwrap_or_default();
+        if first == ".." {
+            // Scripts aside, this may be a configuration that something reads.
+            if !path.trim_start_matches("../").starts_with("bin/") {
+                return None;
+            }
+        } else if STARTUP.contains(&module) {
+            return None;
+        } else if !first.ends_with(".dist-info") {
+            modules.insert(module.to_string());
         }
     }
     Some(modules)
@@ -132,6 +148,8 @@ mod tests {
             ("six.py,,", "", true),
             ("six.cpython-311-x86_64-linux-gnu.so,,", "", true),
             ("x/a.py,,\nx-nspkg.pth,,", "", true),
+            ("sitecustomize.py,,", "", true),
+            ("x/a.py,,\n../../../etc/dask/x.yaml,,", "", true),
             (
                 "x.py,,",
                 "[covalent.executor.executor_plugins]\nx = x\n",

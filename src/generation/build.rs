@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::bearing::{self, bears_on_server};
-use super::bytecode::{self, Modules};
-use super::installed::{Versions, installed};
+use super::bytecode::Modules;
+use super::installed::{Versions, direct_url, installed};
 use super::resolve::{self, Resolution};
 use super::share::share;
-use super::verify::{Verified, verify};
+use super::trial::Trial;
 use super::{Generation, Manifest, Seconds};
 use crate::command::Command;
 use crate::failpoint;
@@ -21,6 +19,7 @@ use crate::failure::{self, Kind};
 use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
+use crate::requirement;
 use crate::settings::Settings;
 use crate::source::{self, Source};
 use crate::space;
@@ -78,7 +77,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<Option<Generation>> {
     file::make_folder(&host.generations(), 0o755)?;
-    space::check(&host.generations())?;
+    space::check(&host.generations(), blueprint.base().is_some())?;
     Unfinished::new(host, blueprint.wanted)
         .complete(host, blueprint, progress)
         .map_err(space::diagnose)
@@ -100,13 +99,6 @@ struct Installed {
     own: Versions,
     resolve: Duration,
     install: Duration,
-}
-
-/// What a new environment answered, and how long that took.
-struct Tried {
-    verified: Verified,
-    compile: Duration,
-    verify: Duration,
 }
 
 impl Drop for Unfinished {
@@ -162,8 +154,16 @@ impl Unfinished {
             return Ok(None);
         }
         self.write_constraints(&packages)?;
-        let tried = self.try_out(host, blueprint, base, &packages, progress)?;
+        let trial = Trial {
+            host,
+            wanted,
+            path: &self.path,
+            packages: &packages,
+            modules: blueprint.modules,
+        };
+        let tried = trial.run(base, progress)?;
         failpoint::pass("verified");
+        let launcher = trial.launcher()?;
         let manifest = Manifest {
             id: self.id.clone(),
             fingerprint: wanted.fingerprint.clone(),
@@ -175,6 +175,7 @@ impl Unfinished {
             carried,
             base: base.map(|base| base.manifest.id.clone()),
             layout: LAYOUT,
+            launcher,
             database_revision: tried.verified.database_revision,
             executors: tried.verified.executors,
             seconds: Seconds {
@@ -231,7 +232,7 @@ impl Unfinished {
         Ok(taken)
     }
 
-    /// Installs what is wanted, and as much as can be had of what was carried over. Returns that.
+    /// Installs what is wanted, and what was carried over if that can be. Returns the latter.
     fn install(
         &self,
         host: &Host,
@@ -239,30 +240,60 @@ impl Unfinished {
         progress: &Progress,
     ) -> Result<(Installed, Versions)> {
         let carried = &blueprint.wanted.carried;
-        if !carried.is_empty() {
-            match self.install_with(carried, host, blueprint, progress) {
+        let lines = self.carried_lines(blueprint);
+        if !lines.is_empty() {
+            match self.install_with(&lines, host, blueprint, progress) {
                 Ok(installed) => return Ok((installed, carried.clone())),
-                Err(error) if is_want_of_source(&error) => progress.warn(&format!(
-                    "{} had been installed by hand, and can't be had again: {error:#}",
+                // Whatever it is: what somebody did by hand must not keep the rest away.
+                Err(error) => progress.warn(&format!(
+                    "{} had been installed by hand and can't be had again: {error:#}\n  \
+                     Next: covalentctl add NAME, once a source has it",
                     resolve::sentence(carried)
                 )),
-                Err(error) => return Err(error),
             }
         }
-        let none = Versions::new();
-        Ok((self.install_with(&none, host, blueprint, progress)?, none))
+        Ok((
+            self.install_with("", host, blueprint, progress)?,
+            Versions::new(),
+        ))
+    }
+
+    /// What is carried over, as a requirement file. What came from an address is had from there
+    /// alone: an index may have something else by that name. What the generation before does not
+    /// have any more came from nobody knows where.
+    fn carried_lines(&self, blueprint: &Blueprint) -> String {
+        let Some(before) = blueprint.before else {
+            return String::new();
+        };
+        let there = installed(&before.path);
+        let mut lines = String::new();
+        for (name, version) in &blueprint.wanted.carried {
+            match direct_url(&before.path, name) {
+                Some(url) => lines.push_str(&format!("{name} @ {url}\n")),
+                None if there.contains_key(name) => {
+                    lines.push_str(&format!("{name}=={version}\n"));
+                }
+                None => {}
+            }
+        }
+        lines
     }
 
     /// Installs from the first source that has everything.
     fn install_with(
         &self,
-        carried: &Versions,
+        carried: &str,
         host: &Host,
         blueprint: &Blueprint,
         progress: &Progress,
     ) -> Result<Installed> {
         let mut lack = None;
-        for source in Source::all(host, blueprint.settings) {
+        let mut sources = Source::all(host, blueprint.settings);
+        if blueprint.resolution == Resolution::Upgrade {
+            // The newest version may not be on this machine. The index has its folders, too.
+            sources.reverse();
+        }
+        for source in sources {
             let result = self
                 .install_from(&source, carried, host, blueprint, progress)
                 .map_err(|error| source::diagnose(error, &source))
@@ -284,7 +315,7 @@ impl Unfinished {
     fn install_from(
         &self,
         source: &Source,
-        carried: &Versions,
+        carried: &str,
         host: &Host,
         blueprint: &Blueprint,
         progress: &Progress,
@@ -327,25 +358,28 @@ impl Unfinished {
     }
 
     /// Adds what is installed beside the shipped locks to a call of `uv pip sync`.
-    fn with_own(&self, mut sync: Command, wanted: &Wanted, carried: &Versions) -> Result<Command> {
+    fn with_own(&self, mut sync: Command, wanted: &Wanted, carried: &str) -> Result<Command> {
+        if wanted.requirements.is_empty() && carried.is_empty() {
+            // The sources have wheels of all that is in the locks; what is the administrator's
+            // own may have to be built.
+            return Ok(sync.args(["--no-build", "--require-hashes"]));
+        }
         let lock = self.path.join(resolve::LOCK);
         let mut hashed = true;
+        let mut own = Versions::new();
         if !wanted.requirements.is_empty() {
-            hashed = resolve::is_hashed(&lock);
+            (own, hashed) = resolve::read(&lock)?;
             sync = sync.args([&lock]);
-        } else {
-            // The index has wheels of all that is in the locks, and the administrator's own
-            // packages may have to be built.
-            sync = sync.args(["--no-build"]);
         }
-        if !carried.is_empty() {
-            // As they are in the environment that this one starts from, where they are found; a
-            // hash of them was never known.
+        // As they are in the environment that this one starts from, where they are found; a hash of
+        // them was never known. What is wanted has the last word.
+        let lines: String = carried
+            .lines()
+            .filter(|line| requirement::name(line).is_some_and(|name| !own.contains_key(&name)))
+            .fold(String::new(), |text, line| text + line + "\n");
+        if !lines.is_empty() {
             let path = self.path.join(CARRIED);
-            let lines = carried
-                .iter()
-                .map(|(name, version)| format!("{name}=={version}\n"));
-            file::write(&path, lines.collect::<String>().as_bytes(), 0o644)?;
+            file::write(&path, lines.as_bytes(), 0o600)?;
             sync = sync.args([&path]);
             hashed = false;
         }
@@ -354,69 +388,6 @@ impl Unfinished {
             // uv checks every hash that is there, as it does by default.
             false => sync,
         })
-    }
-
-    /// Compiles the modules, and loads the server from the new environment, unless it could not
-    /// tell the difference to the one that this one started from.
-    fn try_out(
-        &self,
-        host: &Host,
-        blueprint: &Blueprint,
-        base: Option<&Generation>,
-        packages: &Versions,
-        progress: &Progress,
-    ) -> Result<Tried> {
-        let compile = |modules| {
-            let interpreter = &blueprint.wanted.interpreter;
-            timed(|| bytecode::compile(host, &self.path, interpreter, modules))
-        };
-        if let Some(base) = base
-            && !bears_on_server(
-                (&base.path, &base.manifest.packages),
-                (&self.path, packages),
-            )
-        {
-            let (((), compile), _) =
-                progress.step("compiling what is new", || compile(Modules::All))?;
-            failpoint::pass("compiled");
-            let sought = bearing::SOUGHT;
-            fs::hard_link(base.path.join(sought), self.path.join(sought))
-                .context("keeping what is known of the server's modules")?;
-            return Ok(Tried {
-                verified: Verified {
-                    executors: base.manifest.executors.clone(),
-                    database_revision: base.manifest.database_revision.clone(),
-                    sought: Vec::new(),
-                },
-                compile,
-                verify: Duration::ZERO,
-            });
-        }
-        let what = "compiling what the server loads";
-        let (((), first), _) = progress.step(what, || compile(Modules::Loaded))?;
-        failpoint::pass("compiled");
-        let what = format!("loading the server from {} packages", packages.len());
-        let (tried, _) = progress.step(&what, || {
-            thread::scope(|scope| {
-                // The disk has work while the processor has other: most is written when it counts.
-                scope.spawn(|| file::sync_file_system(&self.path));
-                let rest = (blueprint.modules == Modules::All)
-                    .then(|| scope.spawn(|| compile(Modules::All)));
-                let (verified, verify) = timed(|| verify(host, &self.path))?;
-                let rest = match rest {
-                    Some(rest) => join(rest)?.1,
-                    None => Duration::ZERO,
-                };
-                Ok(Tried {
-                    verified,
-                    compile: first + rest,
-                    verify,
-                })
-            })
-        })?;
-        let text = tried.verified.sought.join("\n");
-        file::write(&self.path.join(bearing::SOUGHT), text.as_bytes(), 0o644)?;
-        Ok(tried)
     }
 
     fn write_constraints(&self, packages: &Versions) -> Result<()> {
@@ -437,19 +408,6 @@ impl Unfinished {
             .env("HOME", host.state())
             .args(["--color", "never"])
     }
-}
-
-/// Does `work`, and returns how long it took as well.
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
-    let start = Instant::now();
-    Ok((work()?, start.elapsed()))
-}
-
-/// What a thread returned; its panic goes on here.
-fn join<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn is_want_of_source(error: &anyhow::Error) -> bool {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Generation;
-use crate::requirement::normalize;
+use crate::requirement;
 
 /// Versions by normalized names.
 pub type Versions = BTreeMap<String, String>;
@@ -64,7 +64,21 @@ fn package(entry: &OsStr) -> Option<(String, String)> {
         .to_str()?
         .strip_suffix(".dist-info")?
         .rsplit_once('-')?;
-    Some((normalize(name), version.to_string()))
+    // A pip that was killed leaves folders whose names start with '~'.
+    let sound = version.starts_with(|c: char| c.is_ascii_alphanumeric());
+    Some((requirement::name(name).filter(|_| sound)?, version.into()))
+}
+
+/// The address that a package was installed from instead of an index (PEP 610).
+pub fn direct_url(environment: &Path, name: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct DirectUrl {
+        url: String,
+    }
+    let metadata = metadata_folder(&site_packages(environment)?, name)?;
+    let text = fs::read(metadata.join("direct_url.json")).ok()?;
+    let direct: DirectUrl = serde_json::from_slice(&text).ok()?;
+    Some(direct.url)
 }
 
 /// What somebody changed in a ready generation, with `pip install` for example.
@@ -98,6 +112,7 @@ mod tests {
             "Foo_Bar-2.0.dist-info",
             "by-old-pip-1.0.post1.dist-info",
             "x.egg-link",
+            "~lick-8.5.0.dist-info",
         ] {
             fs::create_dir_all(site.join(entry)).unwrap();
         }

@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Counts the changes in how an environment is laid out.
     #[serde(default)]
     pub layout: u32,
+    /// A digest of the launcher that it was tried with.
+    #[serde(default)]
+    pub launcher: String,
     /// The revision of Covalent's database that it works with.
     #[serde(default)]
     pub database_revision: Option<String>,

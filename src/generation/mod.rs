@@ -10,6 +10,7 @@ mod manifest;
 mod prune;
 mod resolve;
 mod share;
+mod trial;
 mod verify;
 
 use std::fs;
@@ -73,7 +74,7 @@ impl Generation {
         let check =
             format!("import sys, encodings; assert sys.version_info[:2] == ({major}, {minor})");
         Command::new(self.python(), START_LIMIT)
-            .args(["-I", "-B", "-c", &check])
+            .args(["-I", "-S", "-B", "-c", &check])
             .output()
             .is_ok_and(|output| output.succeeded())
     }

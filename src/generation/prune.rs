@@ -1,5 +1,6 @@
 //! Removing generations that nobody needs any more.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,11 @@ use crate::failpoint;
 use crate::file;
 use crate::host::Host;
 
-/// Keeps the active generation and the newest others, `keep` in all, and every one that a
-/// process still runs from. Returns what was removed.
-pub fn prune(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
+/// Keeps the active generation, the one that was active before it, and the newest others, `keep`
+/// in all, and every one that a process still runs from. Returns what was removed.
+pub fn prune(host: &Host, keep: usize, previous: Option<&str>) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for path in superfluous(host, keep)? {
+    for path in superfluous(host, keep, previous)? {
         if !in_use(&path) {
             remove(&path)?;
             failpoint::pass("pruned");
@@ -25,19 +26,20 @@ pub fn prune(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
 }
 
 /// What [`prune`] removes unless it is in use: all but the active generation and the newest others.
-fn superfluous(host: &Host, keep: usize) -> Result<Vec<PathBuf>> {
+fn superfluous(host: &Host, keep: usize, previous: Option<&str>) -> Result<Vec<PathBuf>> {
     let active = active_folder(host);
     let mut others = entries(&host.generations())?;
     others.retain(|path| Some(path) != active.as_ref());
-    // Their names start with the time when they were made.
-    others.sort_by(|a, b| b.cmp(a));
+    // Their names start with the time when they were made; the one before comes first.
+    let is_previous = |path: &Path| path.file_name() == previous.map(OsStr::new);
+    others.sort_by(|a, b| (is_previous(b), b).cmp(&(is_previous(a), a)));
     Ok(others.split_off(keep.saturating_sub(1).min(others.len())))
 }
 
 /// Whether there is something for [`sweep`] or [`prune`]: a run was interrupted, or is under way.
-pub fn is_untidy(host: &Host, keep: usize) -> bool {
+pub fn is_untidy(host: &Host, keep: usize, previous: Option<&str>) -> bool {
     let any = |paths: Result<Vec<PathBuf>>| paths.is_ok_and(|paths| !paths.is_empty());
-    any(garbage(host)) || any(superfluous(host, keep))
+    any(garbage(host)) || any(superfluous(host, keep, previous))
 }
 
 /// Removes what interrupted runs left. Only for the holder of the lock.
@@ -65,6 +67,9 @@ fn garbage(host: &Host) -> Result<Vec<PathBuf>> {
         garbage.extend(temporary(active)?);
     }
     garbage.extend(temporary(&host.state())?);
+    for folder in host.requirement_folders() {
+        garbage.extend(temporary(&folder)?);
+    }
     garbage.extend(
         entries(&host.state())?
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -15,6 +15,16 @@ use crate::wanted::Wanted;
 
 /// The resolved versions of a generation, beside its packages: a lock as those that are shipped.
 pub const LOCK: &str = "own.lock";
+
+/// The options that say where else to look for packages.
+const PLACES: [&str; 6] = [
+    "--find-links",
+    "-f",
+    "--index-url",
+    "-i",
+    "--extra-index-url",
+    "--trusted-host",
+];
 
 /// Whether versions that were resolved before stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +47,6 @@ pub fn resolve(
     compile: Command,
 ) -> Result<Versions> {
     let lock = path.join(LOCK);
-    if wanted.requirements.is_empty() {
-        return Ok(Versions::new());
-    }
     // uv prefers the versions that it finds in the file that it is to write.
     let known = match before.filter(|before| before.exists()) {
         Some(before) => {
@@ -47,7 +54,8 @@ pub fn resolve(
         }
         None => Vec::new(),
     };
-    file::write(&lock, &known, 0o644)?;
+    // An address in it may hold a password.
+    file::write(&lock, &known, 0o600)?;
     let mut command = compile
         .args(["--no-header", "--no-annotate", "--generate-hashes"])
         .args(["--output-file".as_ref(), lock.as_os_str()]);
@@ -59,19 +67,27 @@ pub fn resolve(
 }
 
 /// Gives each entry that a shipped lock has too the hashes that were shipped: they were checked,
-/// those of a package index were not. Returns the entries that no shipped lock has.
+/// those of a package index were not. Adds where else the requirement files say to look. Returns
+/// the entries that no shipped lock has.
 fn finish(lock: &Path, wanted: &Wanted) -> Result<Versions> {
-    let read = |path: &PathBuf| {
-        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    let read = |path: &Path| {
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        anyhow::Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
+    let mut text = String::new();
+    for path in &wanted.requirements {
+        for (option, place) in requirement::options(&read(path)?, &PLACES) {
+            text.push_str(&format!("{option} {place}\n"));
+        }
+    }
     let mut shipped = Vec::new();
     for path in &wanted.locks {
         shipped.extend(requirement::pins(&read(path)?));
     }
     let shipped = requirement::versions(&shipped);
     let mut packages = Versions::new();
-    let mut text = String::new();
-    for pin in requirement::pins(&read(&lock.to_path_buf())?) {
+    let resolved = read(lock)?;
+    for pin in requirement::pins(&resolved) {
         let same = shipped
             .get(pin.name.as_str())
             .and_then(|pins| pins.iter().find(|other| other.version == pin.version));
@@ -83,16 +99,27 @@ fn finish(lock: &Path, wanted: &Wanted) -> Result<Versions> {
             }
         }
     }
-    file::write(lock, text.as_bytes(), 0o644)?;
+    // A file or a folder has no name in front.
+    let nameless = resolved.lines().filter(|line| {
+        !line.is_empty() && !line.starts_with(['#', ' ']) && requirement::name(line).is_none()
+    });
+    nameless.for_each(|line| text.push_str(&format!("{line}\n")));
+    file::write(lock, text.as_bytes(), 0o600)?;
     Ok(packages)
 }
 
-/// Whether uv can check a hash for every entry of the lock at `path`; an address has none.
-pub fn is_hashed(path: &Path) -> bool {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    requirement::pins(&text)
-        .iter()
-        .all(|pin| !pin.hashes.is_empty())
+/// The packages of the lock at `path`, and whether uv can check a hash for everything in it: an
+/// address has none.
+pub fn read(path: &Path) -> Result<(Versions, bool)> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let pins = requirement::pins(&text);
+    let entries = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', ' ', '-']));
+    let hashed = pins.iter().filter(|pin| !pin.hashes.is_empty()).count();
+    let all = hashed == entries.count();
+    let versions = pins.into_iter().map(|pin| (pin.name, pin.version));
+    Ok((versions.collect(), all))
 }
 
 /// Adds to a contradiction between requirements who wants what.
@@ -111,8 +138,7 @@ pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
         let entries = text.replace(" \\\n", "\n");
         for (line, text, name) in requirement::in_file(&entries) {
             if mentions(reasons, &name) {
-                // An address may hold a password.
-                let wish = text.split(" @ ").next().unwrap_or_default();
+                let wish = requirement::shown(text);
                 parties.push(format!("{}:{line} wants {wish}", path.display()));
             }
         }

@@ -37,7 +37,9 @@ pub fn share(old: &Path, new: &Path) -> Result<()> {
         for entry in entries {
             let entry = entry.with_context(|| format!("reading {}", from.display()))?;
             let name = folder.join(entry.file_name());
-            if OWN.iter().any(|own| name == Path::new(own)) {
+            let is_own = OWN.iter().any(|own| name == Path::new(own));
+            // What a pip that was killed leaves among the packages.
+            if is_own || entry.file_name().as_encoded_bytes().starts_with(b"~") {
                 continue;
             }
             let (from, to) = (old.join(&name), new.join(&name));
@@ -88,12 +90,10 @@ impl Way {
             }
             *self = Way::Link;
         }
+        // Not every file system has links, and none has them without end (link(2)).
         match fs::hard_link(from, to) {
-            // Too many links to one file already (link(2), EMLINK).
-            Err(error) if error.kind() == std::io::ErrorKind::TooManyLinks => {
-                copy(from, to).map(drop)
-            }
-            result => Ok(result?),
+            Ok(()) => Ok(()),
+            Err(_) => copy(from, to),
         }
     }
 }

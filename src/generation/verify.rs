@@ -43,7 +43,8 @@ pub fn verify(host: &Host, path: &Path) -> Result<Verified> {
         .tempdir_in(host.state())
         .context("making a folder to try the new environment in")?;
     let mut command = Command::new(path.join("bin/python"), LIMIT)
-        .args([host.launcher().join("verify.py")])
+        // It loads site itself, once it has let go of what it inherits.
+        .args(["-S".into(), host.launcher().join("verify.py")])
         .env("HOME", home.path())
         .env("TMPDIR", home.path())
         .env("VIRTUAL_ENV", path)

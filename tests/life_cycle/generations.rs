@@ -134,20 +134,71 @@ fn a_rollback_brings_the_database_of_before_its_migration_back() {
     revise(&tree.environment(), "bb");
     let active = tree.active();
     let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
-    tree.write(database, "new");
+    let at = |path: &str, revision: &str| {
+        let path = tree.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        sqlite(
+            &path,
+            &format!(
+                "CREATE TABLE alembic_version (version_num TEXT); \
+                                INSERT INTO alembic_version VALUES ('{revision}')"
+            ),
+        );
+    };
+    at(database, "bb");
     let said = tree.refused(&["rollback"], 13);
-    assert!(said.contains("dispatcher_db.sqlite.aa"), "{said}");
+    assert!(
+        said.contains("at revision bb") && said.contains("dispatcher_db.sqlite.aa"),
+        "{said}"
+    );
     assert_eq!(tree.active(), active);
 
-    tree.write(&format!("{database}.aa"), "old");
+    at(&format!("{database}.aa"), "aa");
     let said = tree.ok(&["rollback"]);
     assert!(said.contains("dispatcher_db.sqlite.bb"), "{said}");
-    assert_eq!(fs::read_to_string(tree.path(database)).unwrap(), "old");
-    assert_eq!(
-        fs::read_to_string(tree.path(&format!("{database}.bb"))).unwrap(),
-        "new"
-    );
+    let revision = |path: &str| sqlite(&tree.path(path), "SELECT version_num FROM alembic_version");
+    assert_eq!(revision(database), "aa\n");
+    assert_eq!(revision(&format!("{database}.bb")), "bb\n");
     assert_ne!(tree.active(), active);
+}
+
+/// What Python's sqlite3 prints of the last statement.
+fn sqlite(file: &Path, statements: &str) -> String {
+    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as database:\n    \
+                  for statement in sys.argv[2].split(';'):\n        \
+                  for row in database.execute(statement):\n            print(*row)";
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .arg(file)
+        .arg(statements)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_environment_that_was_gone_back_to_outlives_the_one_that_was_left() {
+    let tree = two();
+    let good = history(&tree)[1]["id"].as_str().unwrap().to_string();
+    tree.ok(&["rollback"]);
+    next_second();
+    tree.write(
+        "usr/share/covalent/covalent.lock",
+        "covalent==0.241.0 --hash=sha256:bb\n",
+    );
+    tree.ok(&["apply"]);
+    tree.ok(&["rollback"]);
+    assert!(tree.active().ends_with(&good), "{:?}", tree.active());
+}
+
+#[test]
+fn a_rollback_takes_along_what_was_installed_by_hand() {
+    let tree = two();
+    fs::create_dir(tree.site_packages().join("by_hand-1.0.dist-info")).unwrap();
+    let said = tree.ok(&["rollback"]);
+    assert!(said.contains("carried over: by-hand 1.0"), "{said}");
+    assert!(tree.ok(&["list"]).contains("by-hand"));
 }
 
 #[test]

@@ -113,17 +113,18 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
         "cp -a /opt/virtualenvs /root/; mount -t tmpfs -o size=300M tmpfs /opt/virtualenvs
          cp -a /root/virtualenvs/. /opt/virtualenvs/",
     )?;
+    let rebuild = "covalentctl apply --rebuild";
     let said = ["MB of free space", "/opt/virtualenvs", "Next: make space"];
-    expect(&machine.sh("covalentctl apply")?, 6, &said)?;
+    expect(&machine.sh(rebuild)?, 6, &said)?;
     nothing_is_lost(machine, active)?;
 
     machine.ok("mount -o remount,size=620M,nr_inodes=25k /opt/virtualenvs")?;
     let said = ["free inodes", "/opt/virtualenvs", "Next: make space"];
-    expect(&machine.sh("covalentctl apply")?, 6, &said)?;
+    expect(&machine.sh(rebuild)?, 6, &said)?;
 
     // Enough at the start, and taken away while the environment is built.
     machine.ok("mount -o remount,nr_inodes=100k /opt/virtualenvs")?;
-    let race = "covalentctl apply & pid=$!
+    let race = "covalentctl apply --rebuild & pid=$!
          until ls /opt/virtualenvs/.covalent/*/bin/uvicorn 2>/dev/null | grep -qv \"$1\"; do sleep 0.05; done
          dd if=/dev/zero of=/opt/virtualenvs/filler bs=1M 2>/dev/null || true
          status=0; wait $pid || status=$?; rm /opt/virtualenvs/filler; exit $status";

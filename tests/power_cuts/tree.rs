@@ -15,6 +15,8 @@ const PACKAGES: [&str; 4] = ["locket", "toolz", "tblib", "zipp"];
 
 /// Loads what there is instead of the server.
 const VERIFY: &str = "\
+import site
+site.main()
 import json, locket, tblib, toolz, zipp
 print(json.dumps({'executors': ['local'], 'sought': ['locket', 'tblib', 'toolz', 'zipp']}))
 ";
