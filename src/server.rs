@@ -1,5 +1,6 @@
 //! The server as the unit runs it: its environment, and how to become it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
@@ -93,7 +94,7 @@ pub fn serve(host: &Host) -> Result<()> {
 /// Becomes `words`, a command inside the environment, as the service account and with the
 /// server's environment; what comes back is why that failed.
 pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
-    active(host)?;
+    let generation = active(host)?;
     let account = Account::service(host)?.with_context(|| {
         format!(
             "there is no account {}; install the package again",
@@ -117,9 +118,14 @@ pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
                 .map(|assignment| (assignment.name.as_str(), assignment.value.as_str())),
         );
     let (program, arguments) = words.split_first().context("there is no command to run")?;
-    let mut command = variables.fold(Command::unlimited(program), |command, (name, value)| {
-        command.env(name, value)
-    });
+    let mut variables: BTreeMap<&str, String> = variables
+        .map(|(name, value)| (name, value.to_string()))
+        .collect();
+    as_tasks_have_it(host, &generation, &mut variables);
+    let mut command = Command::unlimited(program);
+    for (name, value) in &variables {
+        command = command.env(name, value);
+    }
     for name in ["TERM", "LANG", "NO_COLOR"] {
         if let Some(value) = std::env::var_os(name) {
             command = command.env(name, value);
@@ -130,6 +136,18 @@ pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
         command = command.account(&account);
     }
     Err(command.args(arguments).exec())
+}
+
+/// Lets the command find what tasks find (`server/covalent_service/packages.py`): the packages that
+/// they have installed, and the `pip` that installs there.
+fn as_tasks_have_it(host: &Host, generation: &Generation, variables: &mut BTreeMap<&str, String>) {
+    let [major, minor, _] = generation.manifest.interpreter.version;
+    let home = variables.get("HOME").map_or("", String::as_str);
+    let site = format!("{home}/site/lib/python{major}.{minor}/site-packages");
+    variables.entry("PYTHONPATH").or_insert(site);
+    let commands = host.launcher().join("bin");
+    let path = variables.entry("PATH").or_default();
+    *path = format!("{}:{path}", commands.display());
 }
 
 fn active(host: &Host) -> Result<Generation> {

@@ -6,6 +6,7 @@ fails as soon as Covalent no longer does what the function is for, so that it ca
 
 import functools
 import os
+import subprocess
 import tarfile
 import threading
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ DEFAULT_FOLDERS = {
     "workdir": ["covalent/workdir"],
     "cache_dir": [".cache/covalent", "executor_plugins/covalent-slurm-cache"],
 }
+# Characters of a failed command's output that are shown: its end, where the reason stands.
+OUTPUT_LIMIT = 4000
 
 
 class ClusterFailure(BaseException):
@@ -81,6 +84,26 @@ def _can_be_written(folder: Path) -> bool:
     """Whether the folder, or the nearest one above it that is there, takes new files."""
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     return os.access(there, os.W_OK | os.X_OK)
+
+
+def process_errors() -> None:
+    """Covalent drops what pip or the shell said when a task's dependencies can't be had."""
+    error: Any = subprocess.CalledProcessError
+    if not hasattr(error.__str__, "__wrapped__"):
+        error.__str__ = _with_output(error.__str__)
+
+
+def _with_output(describe: Any) -> Any:
+    @functools.wraps(describe)
+    def describe_with_output(error: subprocess.CalledProcessError) -> str:
+        text = describe(error)
+        for output in (error.stdout, error.stderr):
+            if output:
+                words = output.decode(errors="replace") if isinstance(output, bytes) else output
+                text += f"\n{words[-OUTPUT_LIMIT:].strip()}"
+        return text
+
+    return describe_with_output
 
 
 def dashboard_address(app_dask: Any, address: str) -> None:

@@ -52,9 +52,7 @@ def make_importable(paths: list[str]) -> None:
     sys.path.extend(path for path in paths if path not in sys.path)
 
 
-def pip_environment(
-    arguments: list[str], environ: Mapping[str, str], prefix: Path, wheels: Path = WHEELS
-) -> dict[str, str]:
+def pip_environment(arguments: list[str], environ: Mapping[str, str]) -> dict[str, str]:
     """The environment in which pip does the right thing; the administrator's PIP_* wins."""
     new = dict(environ)
     if arguments[:1] == ["install"] and not _says_where(arguments, environ):
@@ -63,12 +61,22 @@ def pip_environment(
         filter(None, [environ.get("PYTHONPATH"), *directories(new)])
     )
     new.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-    constraints = prefix / "constraints.txt"
-    if constraints.is_file():
-        new.setdefault("PIP_CONSTRAINT", str(constraints))
-    if wheels.is_dir():
-        new.setdefault("PIP_FIND_LINKS", str(wheels))
     return new
+
+
+def pip_arguments(arguments: list[str], prefix: Path, wheels: Path = WHEELS) -> list[str]:
+    """The same call with the versions of the environment as constraints, and its own wheels.
+
+    As arguments, since variables would take the place of what pip.conf says.
+    """
+    if arguments[:1] != ["install"]:
+        return arguments
+    added = []
+    if (constraints := prefix / "constraints.txt").is_file():
+        added += ["--constraint", str(constraints)]
+    if wheels.is_dir():
+        added += ["--find-links", str(wheels)]
+    return ["install", *added, *arguments[1:]]
 
 
 def _says_where(arguments: list[str], environ: Mapping[str, str]) -> bool:
@@ -85,7 +93,8 @@ def pip(arguments: list[str]) -> None:
         lock = os.open(place / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         os.set_inheritable(lock, True)  # held until pip ends
         fcntl.flock(lock, fcntl.LOCK_EX)
-    environ = pip_environment(arguments, os.environ, Path(sys.prefix))
+    environ = pip_environment(arguments, os.environ)
+    arguments = pip_arguments(arguments, Path(sys.prefix))
     os.execve(sys.executable, [sys.executable, "-m", "pip", *arguments], environ)
 
 

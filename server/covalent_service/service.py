@@ -100,6 +100,7 @@ class _Service:
         from covalent_ui.api import main as api
 
         adjustments.tar_filter()
+        adjustments.process_errors()
         adjustments.interface_path(app)
         adjustments.executor_folders(_executor_manager.executor_plugins_map)
         if not self._settings.terminal:

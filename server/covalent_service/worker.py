@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
-from covalent_service import packages
+from covalent_service import adjustments, packages
 
 
 def dask_setup(_worker: Any) -> None:
     """Called by Dask in the worker process, before its first task."""
     packages.make_importable(packages.directories(os.environ))
+    adjustments.process_errors()

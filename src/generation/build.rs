@@ -309,7 +309,8 @@ impl Unfinished {
                 Err(error) => return Err(error),
             }
         }
-        Err(lack.unwrap_or_else(|| source::none_allowed(host)))
+        let lack = lack.unwrap_or_else(|| source::none_allowed(host));
+        Err(resolve::explain_lack(lack, blueprint.wanted))
     }
 
     fn install_from(

@@ -153,6 +153,31 @@ pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
     )
 }
 
+/// Says of a package of the administrator's that no source has what can be done about it.
+pub fn explain_lack(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
+    let Some(failure) = failure::find(&error) else {
+        return error;
+    };
+    let Some((_, reasons)) = failure.message.split_once("No solution found") else {
+        return error;
+    };
+    let own = wanted.requirements.iter().any(|path| {
+        let text = fs::read(path).unwrap_or_default();
+        requirement::in_file(&String::from_utf8_lossy(&text))
+            .any(|(_, _, name)| mentions(reasons, &name))
+    });
+    match own && failure.kind == Kind::Source {
+        true => Failure::error(
+            Kind::Source,
+            failure.message.clone(),
+            "put its wheel into a folder that wheels = [...] names below [index] in \
+             /etc/covalent/covalentctl.toml, or let a package index be asked there, \
+             then: covalentctl apply",
+        ),
+        false => error,
+    }
+}
+
 /// Whether uv's words are about this package.
 fn mentions(words: &str, name: &str) -> bool {
     words

@@ -137,6 +137,14 @@ fn a_command_runs_as_the_service_account(machine: &Machine) -> Result<()> {
         "{said}"
     );
     machine.ok("covalentctl run -- covalent --version")?;
+    // The pip of tasks, and what they have installed.
+    let site = machine.ok("covalentctl run -- python -c 'import sys; print(sys.path[1])'")?;
+    ensure!(
+        site.starts_with("/var/lib/covalent/site/lib/python"),
+        "{site}"
+    );
+    let pip = machine.ok("covalentctl run -- sh -c 'command -v pip'")?;
+    ensure!(pip == "/usr/libexec/covalent/server/bin/pip\n", "{pip}");
     let refused = machine.as_user("alice", "covalentctl run -- id")?;
     ensure!(refused.code() == Some(9), "{refused}");
     Ok(())

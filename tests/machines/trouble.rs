@@ -76,10 +76,10 @@ fn a_requirement_that_nothing_can_meet_is_named(machine: &Machine, active: &str)
     let file = "/etc/covalent/requirements.d/local.txt";
     machine.ok("mkdir -p /etc/covalent/requirements.d")?;
     for (requirement, status, word) in [
-        ("click<1", 3, "click"),
+        ("click<1", 3, "wants click=="),
         ("=nonsense=", 3, "local.txt"),
         // No source on this machine has it, so the index is asked, which is out of reach.
-        ("zipstream-ng", 5, "zipstream-ng"),
+        ("zipstream-ng", 5, "put its wheel into a folder"),
     ] {
         machine.write_file(file, requirement, 0o644)?;
         expect(&machine.sh("covalentctl apply")?, status, &[word, "Next: "])?;

@@ -16,10 +16,8 @@ class Pip(unittest.TestCase):
         self.prefix = Path(directory.name)
         self.environ = {"HOME": "/srv/home"}
 
-    def environment(self, *arguments, wheels=Path("/nonexistent"), **variables):
-        return packages.pip_environment(
-            list(arguments), {**self.environ, **variables}, self.prefix, wheels
-        )
+    def environment(self, *arguments, **variables):
+        return packages.pip_environment(list(arguments), {**self.environ, **variables})
 
     def test_installs_below_the_home(self):
         new = self.environment("install", "package")
@@ -27,16 +25,24 @@ class Pip(unittest.TestCase):
         self.assertTrue(new["PYTHONPATH"].startswith("/srv/home/site/lib"))
         self.assertEqual(new["PIP_DISABLE_PIP_VERSION_CHECK"], "1")
 
+    def arguments(self, *arguments, wheels=Path("/nonexistent")):
+        return packages.pip_arguments(list(arguments), self.prefix, wheels)
+
     def test_obeys_the_constraints_of_the_environment_if_there_are_any(self):
-        self.assertNotIn("PIP_CONSTRAINT", self.environment("install"))
+        self.assertEqual(self.arguments("install", "x"), ["install", "x"])
         (self.prefix / "constraints.txt").touch()
-        new = self.environment("install")
-        self.assertEqual(new["PIP_CONSTRAINT"], f"{self.prefix}/constraints.txt")
+        expected = ["install", "--constraint", f"{self.prefix}/constraints.txt", "x"]
+        self.assertEqual(self.arguments("install", "x"), expected)
+        self.assertEqual(self.arguments("list"), ["list"])
 
     def test_finds_the_wheels_that_no_index_has(self):
-        self.assertNotIn("PIP_FIND_LINKS", self.environment("install"))
-        new = self.environment("install", wheels=self.prefix)
-        self.assertEqual(new["PIP_FIND_LINKS"], str(self.prefix))
+        expected = ["install", "--find-links", str(self.prefix), "x"]
+        self.assertEqual(self.arguments("install", "x", wheels=self.prefix), expected)
+
+    def test_leaves_the_variables_to_the_administrator_and_to_pip_conf(self):
+        (self.prefix / "constraints.txt").touch()
+        new = self.environment("install")
+        self.assertFalse({"PIP_CONSTRAINT", "PIP_FIND_LINKS"} & new.keys())
 
     def test_what_the_administrator_says_wins(self):
         (self.prefix / "constraints.txt").touch()
@@ -46,7 +52,7 @@ class Pip(unittest.TestCase):
             "PIP_FIND_LINKS": "/srv/wheels",
             "PIP_DISABLE_PIP_VERSION_CHECK": "0",
         }
-        new = self.environment("install", wheels=self.prefix, **said)
+        new = self.environment("install", **said)
         self.assertLessEqual(said.items(), new.items())
         self.assertNotIn("PIP_PREFIX", new)
         self.assertEqual(packages.directories(said), ["/srv/packages"])

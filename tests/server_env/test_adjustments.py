@@ -91,6 +91,9 @@ class InterfacePath(unittest.TestCase):
         self.app.templates.get_template("index.html")
 
 
+plain_text = subprocess.CalledProcessError.__str__
+
+
 class ExecutorFolders(unittest.TestCase):
     THEIRS = "/home/somebody/.cache/covalent/workdir"
 
@@ -133,6 +136,26 @@ class ExecutorFolders(unittest.TestCase):
     def test_a_folder_that_is_not_there_is_judged_by_the_one_above(self):
         with tempfile.TemporaryDirectory() as above:
             self.assertTrue(adjustments._can_be_written(Path(above, "not", "there")))
+
+
+class ProcessErrors(unittest.TestCase):
+    """What a task tells of a dependency that can't be had."""
+
+    def failure(self):
+        bash = fresh("covalent._workflow.depsbash")
+        try:
+            bash.apply_bash_commands(["echo the reason >&2; exit 3"])
+        except subprocess.CalledProcessError as error:
+            return str(error)
+
+    def test_covalent_still_drops_the_reason(self):
+        with mock.patch.object(subprocess.CalledProcessError, "__str__", plain_text):
+            self.assertNotIn("\nthe reason", self.failure())
+
+    def test_the_reason_is_told(self):
+        adjustments.process_errors()
+        adjustments.process_errors()
+        self.assertEqual(self.failure().count("\nthe reason"), 1)
 
 
 class ClusterOnItsOwn(unittest.TestCase):
