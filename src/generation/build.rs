@@ -8,34 +8,25 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::bytecode::Modules;
-use super::installed::{Versions, direct_url, installed};
-use super::resolve::{self, Resolution};
+use super::install::{Installation, uv};
+use super::installed::{Versions, installed};
+use super::resolve::Resolution;
 use super::share::share;
 use super::trial::Trial;
 use super::{Generation, Manifest, Seconds};
-use crate::command::Command;
 use crate::failpoint;
-use crate::failure::{self, Kind};
 use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::requirement;
 use crate::settings::Settings;
-use crate::source::{self, Source};
 use crate::space;
 use crate::wanted::{LAYOUT, Wanted};
 
 /// An empty environment is a dozen files.
 const CREATE_LIMIT: Duration = Duration::from_secs(120);
 
-/// A slow mirror, or a slow disk: 50 MB of wheels and 200 MB of files.
-const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
-
 /// The names and versions in an environment, for whoever installs something beside it.
 pub(super) const CONSTRAINTS: &str = "constraints.txt";
-
-/// What is carried over, as a requirement file.
-pub(super) const CARRIED: &str = "carried.txt";
 
 /// What to build, and how.
 #[derive(Debug)]
@@ -93,14 +84,6 @@ struct Unfinished {
     keep: bool,
 }
 
-/// What was installed from a source.
-struct Installed {
-    source: String,
-    own: Versions,
-    resolve: Duration,
-    install: Duration,
-}
-
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next run, which sweeps.
@@ -142,7 +125,13 @@ impl Unfinished {
         let wanted = blueprint.wanted;
         let base = blueprint.base();
         let create = self.create(host, wanted, base, progress)?;
-        let (found, carried) = self.install(host, blueprint, progress)?;
+        let installation = Installation {
+            host,
+            blueprint,
+            path: &self.path,
+            cache: &self.cache,
+        };
+        let found = installation.run(progress)?;
         failpoint::pass("installed");
         let packages = installed(&self.path);
         if blueprint.resolution == Resolution::Upgrade
@@ -172,7 +161,7 @@ impl Unfinished {
             source: found.source,
             packages,
             own: found.own,
-            carried,
+            carried: found.carried,
             base: base.map(|base| base.manifest.id.clone()),
             layout: LAYOUT,
             launcher,
@@ -221,7 +210,7 @@ impl Unfinished {
                 wanted.interpreter.path.as_os_str(),
                 self.path.as_os_str(),
             ];
-            self.uv(host, CREATE_LIMIT)
+            uv(host, CREATE_LIMIT)
                 .env("UV_CACHE_DIR", &self.cache)
                 .args(arguments)
                 .run()
@@ -232,165 +221,6 @@ impl Unfinished {
         Ok(taken)
     }
 
-    /// Installs what is wanted, and what was carried over if that can be. Returns the latter.
-    fn install(
-        &self,
-        host: &Host,
-        blueprint: &Blueprint,
-        progress: &Progress,
-    ) -> Result<(Installed, Versions)> {
-        let carried = &blueprint.wanted.carried;
-        let lines = self.carried_lines(blueprint);
-        if !lines.is_empty() {
-            match self.install_with(&lines, host, blueprint, progress) {
-                Ok(installed) => return Ok((installed, carried.clone())),
-                // Whatever it is: what somebody did by hand must not keep the rest away.
-                Err(error) => progress.warn(&format!(
-                    "{} had been installed by hand and can't be had again: {error:#}\n  \
-                     Next: covalentctl add NAME, once a source has it",
-                    resolve::sentence(carried)
-                )),
-            }
-        }
-        Ok((
-            self.install_with("", host, blueprint, progress)?,
-            Versions::new(),
-        ))
-    }
-
-    /// What is carried over, as a requirement file. What came from an address is had from there
-    /// alone: an index may have something else by that name. What the generation before does not
-    /// have any more came from nobody knows where.
-    fn carried_lines(&self, blueprint: &Blueprint) -> String {
-        let Some(before) = blueprint.before else {
-            return String::new();
-        };
-        let there = installed(&before.path);
-        let mut lines = String::new();
-        for (name, version) in &blueprint.wanted.carried {
-            match direct_url(&before.path, name) {
-                Some(url) => lines.push_str(&format!("{name} @ {url}\n")),
-                None if there.contains_key(name) => {
-                    lines.push_str(&format!("{name}=={version}\n"));
-                }
-                None => {}
-            }
-        }
-        lines
-    }
-
-    /// Installs from the first source that has everything.
-    fn install_with(
-        &self,
-        carried: &str,
-        host: &Host,
-        blueprint: &Blueprint,
-        progress: &Progress,
-    ) -> Result<Installed> {
-        let mut lack = None;
-        let mut sources = Source::all(host, blueprint.settings);
-        if blueprint.resolution == Resolution::Upgrade {
-            // The newest version may not be on this machine. The index has its folders, too.
-            sources.reverse();
-        }
-        for source in sources {
-            let result = self
-                .install_from(&source, carried, host, blueprint, progress)
-                .map_err(|error| source::diagnose(error, &source))
-                .map_err(|error| resolve::explain(error, blueprint.wanted));
-            match result {
-                Ok(installed) => return Ok(installed),
-                Err(error) if is_want_of_source(&error) => {
-                    lack = Some(match lack.take() {
-                        Some(first) => source::neither(first, error),
-                        None => error,
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let lack = lack.unwrap_or_else(|| source::none_allowed(host));
-        Err(resolve::explain_lack(lack, blueprint.wanted))
-    }
-
-    fn install_from(
-        &self,
-        source: &Source,
-        carried: &str,
-        host: &Host,
-        blueprint: &Blueprint,
-        progress: &Progress,
-    ) -> Result<Installed> {
-        let wanted = blueprint.wanted;
-        let cache = match source {
-            Source::Wheelhouse(_) => self.cache.clone(),
-            Source::Index(..) => host.cache(),
-        };
-        let python = self.path.join("bin/python");
-        let uv = |verb: &str| {
-            let uv = self.uv(host, INSTALL_LIMIT).args(["pip", verb]);
-            let uv = uv.args(["--python".as_ref(), python.as_os_str()]);
-            source.apply(uv, &cache)
-        };
-        let (own, resolve) = if wanted.requirements.is_empty() {
-            (Versions::new(), Duration::ZERO)
-        } else {
-            let what = format!("resolving your requirements with {source}");
-            let before = blueprint
-                .before
-                .filter(|_| blueprint.resolution == Resolution::Keep)
-                .map(|before| before.path.join(resolve::LOCK));
-            progress.step(&what, || {
-                resolve::resolve(&self.path, wanted, before.as_deref(), uv("compile"))
-            })?
-        };
-        failpoint::pass("resolved");
-        let what = format!("installing from {source}");
-        let ((), install) = progress.step(&what, || {
-            let sync = self.with_own(uv("sync"), wanted, carried)?;
-            sync.args(&wanted.locks).run().map(drop)
-        })?;
-        Ok(Installed {
-            source: source.to_string(),
-            own,
-            resolve,
-            install,
-        })
-    }
-
-    /// Adds what is installed beside the shipped locks to a call of `uv pip sync`.
-    fn with_own(&self, mut sync: Command, wanted: &Wanted, carried: &str) -> Result<Command> {
-        if wanted.requirements.is_empty() && carried.is_empty() {
-            // The sources have wheels of all that is in the locks; what is the administrator's
-            // own may have to be built.
-            return Ok(sync.args(["--no-build", "--require-hashes"]));
-        }
-        let lock = self.path.join(resolve::LOCK);
-        let mut hashed = true;
-        let mut own = Versions::new();
-        if !wanted.requirements.is_empty() {
-            (own, hashed) = resolve::read(&lock)?;
-            sync = sync.args([&lock]);
-        }
-        // As they are in the environment that this one starts from, where they are found; a hash of
-        // them was never known. What is wanted has the last word.
-        let lines: String = carried
-            .lines()
-            .filter(|line| requirement::name(line).is_some_and(|name| !own.contains_key(&name)))
-            .fold(String::new(), |text, line| text + line + "\n");
-        if !lines.is_empty() {
-            let path = self.path.join(CARRIED);
-            file::write(&path, lines.as_bytes(), 0o600)?;
-            sync = sync.args([&path]);
-            hashed = false;
-        }
-        Ok(match hashed {
-            true => sync.args(["--require-hashes"]),
-            // uv checks every hash that is there, as it does by default.
-            false => sync,
-        })
-    }
-
     fn write_constraints(&self, packages: &Versions) -> Result<()> {
         let lines: String = packages
             .iter()
@@ -398,19 +228,4 @@ impl Unfinished {
             .collect();
         file::write(&self.path.join(CONSTRAINTS), lines.as_bytes(), 0o644)
     }
-
-    fn uv(&self, host: &Host, limit: Duration) -> Command {
-        Command::new(host.uv(), limit)
-            // A configuration file or a download of somebody's must not decide what we build.
-            .env("UV_NO_CONFIG", "1")
-            .env("UV_PYTHON_DOWNLOADS", "never")
-            .env("UV_LINK_MODE", "hardlink")
-            .env("UV_NO_PROGRESS", "1")
-            .env("HOME", host.state())
-            .args(["--color", "never"])
-    }
-}
-
-fn is_want_of_source(error: &anyhow::Error) -> bool {
-    failure::find(error).is_some_and(|failure| failure.kind == Kind::Source)
 }

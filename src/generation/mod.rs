@@ -5,6 +5,7 @@
 mod bearing;
 mod build;
 mod bytecode;
+mod install;
 mod installed;
 mod manifest;
 mod prune;

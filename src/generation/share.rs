@@ -15,7 +15,7 @@ const OWN: [&str; 6] = [
     super::bearing::SOUGHT,
     super::resolve::LOCK,
     super::build::CONSTRAINTS,
-    super::build::CARRIED,
+    super::install::CARRIED,
 ];
 
 /// A script names its interpreter within its first line, which the kernel reads up to here
