@@ -99,6 +99,7 @@ class ExecutorFolders(unittest.TestCase):
 
     def setUp(self):
         self.plugin = fresh("covalent.executor.executor_plugins.local").LocalExecutor
+        self.dask = fresh("covalent.executor.executor_plugins.dask").DaskExecutor
         self.own = self.plugin().workdir
 
     def received(self, workdir):
@@ -106,7 +107,7 @@ class ExecutorFolders(unittest.TestCase):
         return self.plugin().from_dict(description).workdir
 
     def adjust(self):
-        adjustments.executor_folders({"local": self.plugin, "dask": self.plugin})
+        adjustments.executor_folders({"local": self.plugin, "dask": self.dask})
 
     def test_covalent_still_takes_the_clients_folders(self):
         self.assertEqual(self.received(self.THEIRS), self.THEIRS)
@@ -123,11 +124,14 @@ class ExecutorFolders(unittest.TestCase):
 
     def test_a_plugins_default_becomes_our_own_and_stays_a_path(self):
         self.adjust()
-        theirs = Path("/home/somebody/.config/covalent/executor_plugins/covalent-slurm-cache")
-        plugin = self.plugin()
-        with mock.patch.object(adjustments, "_can_be_written", return_value=False):
-            plugin.from_dict({"attributes": {**vars(plugin), "cache_dir": theirs}})
-        self.assertEqual(plugin.cache_dir, Path(self.plugin().cache_dir))
+        theirs = "/home/somebody/.config/covalent/executor_plugins/covalent-slurm-cache"
+        own = Path(os.environ["HOME"], ".cache/covalent")
+        for kind in (str, Path):
+            with mock.patch.object(adjustments, "_can_be_written", return_value=False):
+                executor = self.dask()
+                attributes = {**vars(executor), "cache_dir": kind(theirs)}
+                executor.from_dict({"attributes": attributes})
+            self.assertEqual(executor.cache_dir, kind(own))
 
     def test_a_choice_stays_and_fails_by_its_name(self):
         self.adjust()
