@@ -143,8 +143,8 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
             Kind::Source,
             format!("the wheels could not be had from {source}: {failed}"),
             "install covalent-wheels (apt-get install covalent-wheels, or dnf install \
-             covalent-wheels), or correct [index] in /etc/covalent/covalentctl.toml, \
-             then: covalentctl apply",
+             covalent-wheels) and with plugins covalent-plugin-wheels, or correct [index] in \
+             /etc/covalent/covalentctl.toml, then: covalentctl apply",
         )
     }
 }
