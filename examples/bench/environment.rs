@@ -62,19 +62,21 @@ fn downtime(machine: &Machine) -> Result<()> {
 
 /// A build from the wheelhouse, beside copying the finished environment and compiling it.
 fn full_build(machine: &Machine) -> Result<()> {
-    let build = time("covalentctl apply --rebuild", || {
-        machine.ok("covalentctl apply --rebuild")
-    })?;
+    let build = build(machine, "apply --rebuild")?;
     machine.ok(
         "cp --archive \"$(readlink --canonicalize /opt/virtualenvs/covalent)\" /opt/finished
          find /opt/finished -name __pycache__ -prune -exec rm -r {} +; sync",
     )?;
-    let copy = time("cp --archive of the finished environment, and sync", || {
-        machine.ok("cp --archive /opt/finished /opt/copied; sync --file-system /opt")
-    })?;
-    let compile = time("python3 -m compileall with every core", || {
-        machine.ok("python3 -I -m compileall -q -j 0 /opt/copied/lib || true")
-    })?;
+    let copy = timed(
+        machine,
+        "cp --archive of the finished environment, and sync",
+        "cp --archive /opt/finished /opt/copied; sync --file-system /opt",
+    )?;
+    let compile = timed(
+        machine,
+        "python3 -m compileall with every core",
+        "python3 -I -m compileall -q -j 0 /opt/copied/lib || true",
+    )?;
     machine.ok("rm -r /opt/finished /opt/copied; sync")?;
     let floor = report("its floor", &[copy, compile]);
     let whole = report("a build from the wheelhouse", &[build]);
@@ -123,13 +125,20 @@ fn one_package(machine: &Machine) -> Result<()> {
 fn build(machine: &Machine, verb: &'static str) -> Result<Step> {
     // What others have written is not to be waited for.
     machine.ok("sync")?;
-    let mut said = String::new();
-    let step = time(verb, || {
-        said = machine.ok(&format!("covalentctl {verb} 2>&1"))?;
-        Ok(())
-    })?;
-    println!("\n{}", said.trim_end());
-    Ok(step)
+    timed(machine, verb, &format!("covalentctl {verb}"))
+}
+
+/// Runs a command and takes the time on the machine: a test that waits for it looks rarely.
+fn timed(machine: &Machine, what: &'static str, command: &str) -> Result<Step> {
+    let script =
+        format!("begin=$(date +%s%N)\n{command} 2>&1\necho \"$(($(date +%s%N) - begin))\"");
+    let said = machine.script(&script).limit(LIMIT).ok().context(what)?;
+    let (said, taken) = said
+        .trim_end()
+        .rsplit_once('\n')
+        .unwrap_or(("", said.trim_end()));
+    println!("\n{said}");
+    Ok((what, Duration::from_nanos(taken.parse()?)))
 }
 
 /// What every start of the service costs.
@@ -197,16 +206,15 @@ fn from_a_mirror(machine: &Machine) -> Result<()> {
     machine.ok("mv /root/wheelhouse /usr/share/covalent/wheelhouse
          cp --archive \"$(readlink --canonicalize /opt/virtualenvs/covalent)\" /opt/with-pip
          cd /opt/with-pip; grep -v ^pip== constraints.txt | cut -d= -f1 | xargs bin/python -m pip uninstall --quiet --yes")?;
-    let install = time("pip install --require-hashes of the same lock", || {
-        machine
-            .script(&format!(
-                "/opt/with-pip/bin/python -m pip install --quiet --require-hashes --only-binary :all: \
-                     --index-url http://{ADDRESS}:8000/simple --trusted-host {ADDRESS} \
-                     -r /usr/share/covalent/covalent.lock"
-            ))
-            .limit(LIMIT)
-            .ok()
-    })?;
+    let install = timed(
+        machine,
+        "pip install --require-hashes of the same lock",
+        &format!(
+            "/opt/with-pip/bin/python -m pip install --quiet --require-hashes --only-binary :all: \
+                 --index-url http://{ADDRESS}:8000/simple --trusted-host {ADDRESS} \
+                 -r /usr/share/covalent/covalent.lock"
+        ),
+    )?;
     let ours = report("a build from a mirror 50 ms away with 20 MB/s", &[ours]);
     let pip = report("pip from the same mirror", &[install]);
     verdict("a build from a mirror, in times of pip", ours / pip, 0.25);
