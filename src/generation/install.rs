@@ -60,6 +60,10 @@ impl Installation<'_> {
             match self.with(&lines, progress) {
                 Ok(mut installed) => {
                     installed.carried = carried.clone();
+                    let there = self::installed(self.path);
+                    installed
+                        .carried
+                        .retain(|name, version| there.get(name) == Some(version));
                     return Ok(installed);
                 }
                 // Whatever it is: what somebody did by hand must not keep the rest away.
