@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Kind;
 use crate::host::Host;
+use crate::space;
 
 /// Builds, verifies and activates the environment of the Covalent workflow server
 ///
@@ -52,7 +53,7 @@ impl Arguments {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
         let host = Host::current();
-        match self.verb {
+        let result = match self.verb {
             Verb::Apply(verb) => verb.run(&host),
             Verb::Add(verb) => verb.run(&host),
             Verb::Remove(verb) => verb.run(&host),
@@ -64,7 +65,9 @@ impl Arguments {
             Verb::Doctor(verb) => verb.run(&host),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
-        }
+        };
+        // A build tells it by itself; whatever else is written may find no room either.
+        result.map_err(space::diagnose)
     }
 }
 

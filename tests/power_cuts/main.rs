@@ -20,7 +20,7 @@ use crate::tree::{Found, Tree};
 const RANDOM_KILLS: u32 = 110;
 
 /// How many of a file system that runs full.
-const RANDOM_FILLS: u32 = 30;
+const RANDOM_FILLS: u32 = 600;
 
 /// What an administrator does, in turn; between them they build, share, activate, prune and go back.
 const OPERATIONS: [&[&str]; 6] = [
@@ -171,17 +171,21 @@ fn a_file_system_that_runs_full_leaves_the_old_environment_or_the_new_one() -> R
         let moment = random.part(usual);
         wait(&mut child, moment)?;
         tree.fill()?;
-        let status = child.wait()?;
+        let output = child.wait_with_output()?;
         let what = format!("{operation:?}, full after {moment:?}");
         // 12: nothing to go back to, nothing to remove. 6: a full file system, told as that.
-        let code = status.code().context("ended by a signal")?;
+        let code = output.status.code().context("ended by a signal")?;
         if code == 6 {
             refused += 1;
         }
         let found = tree.environment(before.as_deref());
         tree.empty()?;
         let found = found.and_then(|found| {
-            ensure!([0, 6, 12].contains(&code), "it ended with status {code}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                [0, 6, 12].contains(&code),
+                "it ended with status {code}: {said}"
+            );
             tree.look(before.as_deref()).map(|_| found)
         });
         tally.count(&what, found);
@@ -194,7 +198,7 @@ fn spawn(mut command: Command) -> Result<Child> {
     Ok(command
         .process_group(0)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?)
 }
 
