@@ -202,6 +202,8 @@ fn from_a_mirror(machine: &Machine) -> Result<()> {
     ))?;
     let settings = format!("[index]\nurl = \"http://{ADDRESS}:8000/simple\"\n");
     machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    // Nor does pip have anything to remove.
+    machine.ok("rm --recursive --force $(ls -d /opt/virtualenvs/.covalent/* | head -n -1)")?;
     let ours = build(machine, "apply --rebuild")?;
     machine.ok("mv /root/wheelhouse /usr/share/covalent/wheelhouse
          cp --archive \"$(readlink --canonicalize /opt/virtualenvs/covalent)\" /opt/with-pip

@@ -47,7 +47,7 @@ pub struct Blueprint<'a> {
 
 impl Blueprint<'_> {
     /// The generation to start from: one of the same interpreter and of the same layout.
-    fn base(&self) -> Option<&Generation> {
+    pub(super) fn base(&self) -> Option<&Generation> {
         self.before.filter(|before| {
             let (made_for, wanted) = (&before.manifest.interpreter, &self.wanted.interpreter);
             self.share
