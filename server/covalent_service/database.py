@@ -107,6 +107,8 @@ def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: st
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
             type(store).factory().run_migrations(logging_enabled=False)
+        with closing(sqlite3.connect(draft)) as new, new:
+            _place_assets(new)
         with draft.open("rb") as written:
             os.fsync(written.fileno())
         if revision is not None:
@@ -125,6 +127,23 @@ def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: st
     finally:
         _remove(draft)
         store.engine.dispose()
+
+
+def _place_assets(database: sqlite3.Connection) -> None:
+    """Note where files are as Covalent 0.240 does, which answers 500 for them otherwise.
+
+    Earlier ones noted <data>/<workflow>/node_0 and <file>, it notes <data> and
+    <workflow>/node_0/<file>; its migrations leave that as it is.
+    """
+    workflows = {name for (name,) in database.execute("SELECT dispatch_id FROM lattices")}
+    placed = []
+    for number, path, key in database.execute("SELECT id, storage_path, object_key FROM assets"):
+        folders = path.split("/")
+        start = next((i for i, folder in enumerate(folders) if folder in workflows), None)
+        if start is not None:
+            key = "/".join((*folders[start:], key))
+            placed.append(("/".join(folders[:start]), key, number))
+    database.executemany("UPDATE assets SET storage_path = ?, object_key = ? WHERE id = ?", placed)
 
 
 def _create_schema(store: "DataStore") -> None:

@@ -50,6 +50,32 @@ os._exit(0)
 """
 
 
+RESULT = """
+import covalent as ct
+
+@ct.electron
+def more(number): return number + 1
+
+@ct.lattice
+def workflow(number): return more(number)
+
+print({what})
+"""
+
+DOWNGRADE = """
+from covalent_dispatcher._db.datastore import workflow_db as store
+from alembic import command
+command.downgrade(store.get_alembic_config(False), "7b40a55c0752")
+"""
+
+
+def downgrade(server):
+    """Bring the database to the schema of Covalent 0.238."""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DOWNGRADE], env=server.variables, check=True
+    )
+
+
 def wait_for(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -265,20 +291,30 @@ class Refusing(unittest.TestCase):
 
 
 class Upgrading(unittest.TestCase):
+    def test_results_of_0_238_can_be_fetched(self):
+        """A database as 0.238 leaves it, which notes whole folders and bare names of files."""
+        with Served() as server:
+            server.start()
+            dispatch_id = server.client(RESULT.format(what="ct.dispatch(workflow)(2)"))
+            fetch = RESULT.format(what=f"ct.get_result({dispatch_id!r}, wait=True).result")
+            self.assertEqual(server.client(fetch), "3")
+            server.stop()
+            downgrade(server)
+            for number, path, key in server.query("SELECT id, storage_path, object_key FROM assets"):
+                folder, _, name = key.rpartition("/")
+                self.assertIn(dispatch_id, folder)
+                server.query(
+                    f"UPDATE assets SET storage_path = '{path}/{folder}', object_key = '{name}' "
+                    f"WHERE id = {number}"
+                )
+            server.start()
+            self.assertEqual(server.client(fetch), "3")
+
     def test_older_database_is_kept_beside_the_upgraded_one(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:
             server.start()
             server.stop()
-            downgrade = (
-                "from covalent_dispatcher._db.datastore import workflow_db as store\n"
-                "from alembic import command\n"
-                "command.downgrade(store.get_alembic_config(False), '7b40a55c0752')\n"
-            )
-            subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", downgrade],
-                env=server.variables,
-                check=True,
-            )
+            downgrade(server)
             before = server.database.read_bytes()
             server.start()
             kept = server.database.with_name(server.database.name + ".7b40a55c0752")
