@@ -98,6 +98,13 @@ impl Command {
         Command::new(program, Duration::MAX)
     }
 
+    /// The same with the caller's own environment, for a program that takes the caller's place.
+    pub fn in_place(program: impl AsRef<OsStr>) -> Command {
+        std::env::vars_os().fold(Command::unlimited(program), |command, (name, value)| {
+            command.env(name, value)
+        })
+    }
+
     /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Command {
         self.inner.args(args);

@@ -276,7 +276,7 @@ fn service(host: &Host) -> Verdict {
             "active" => good("active"),
             "failed" => bad(
                 "it has failed",
-                "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
+                "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
             other => doubtful(format!("it is {other}"), "systemctl start covalent"),
         }
@@ -302,11 +302,11 @@ fn port(host: &Host) -> Verdict {
             Ok(line) if line.contains(" 200 ") => good(format!("the server answers at {address}")),
             Ok(line) => bad(
                 format!("{address} answers {:?}", line.trim()),
-                "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
+                "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
             Err(error) => bad(
                 format!("the service is active, and {address} gives no answer: {error}"),
-                "journalctl -u covalent -n 50 says why; then: systemctl restart covalent",
+                "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
         };
     }

@@ -82,11 +82,7 @@ pub fn serve(host: &Host) -> Result<()> {
     heed_refusal(host)?;
     let generation = active(host)?;
     // The process's own environment is the unit's, or that of whoever starts it by hand.
-    let command = std::env::vars_os().fold(
-        Command::unlimited(generation.python()),
-        |command, (name, value)| command.env(name, value),
-    );
-    Err(command
+    Err(Command::in_place(generation.python())
         .args(["-u".into(), host.launcher().into_os_string()])
         .exec())
 }

@@ -1,9 +1,10 @@
 //! What is asked of systemd, where one is running.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::Command;
 use crate::host::Host;
@@ -34,6 +35,20 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
+}
+
+/// Becomes journalctl(1) for what the unit has said; what comes back is why that failed.
+pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
+    if !is_running(host) {
+        bail!(
+            "systemd is not running, so there is no journal: what the server says is on the \
+             standard error of `covalentctl serve`"
+        );
+    }
+    Err(Command::in_place("journalctl")
+        .args(["--unit", UNIT])
+        .args(options)
+        .exec())
 }
 
 /// Restarts the server if it is running; a stopped one stays stopped.

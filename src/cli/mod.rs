@@ -5,6 +5,7 @@ mod apply;
 mod doctor;
 mod history;
 mod list;
+mod logs;
 mod remove;
 mod rollback;
 mod run;
@@ -45,6 +46,7 @@ enum Verb {
     Rollback(rollback::Rollback),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Logs(logs::Logs),
     Run(run::Run),
     Serve(serve::Serve),
 }
@@ -63,6 +65,7 @@ impl Arguments {
             Verb::Rollback(verb) => verb.run(&host),
             Verb::Status(verb) => verb.run(&host),
             Verb::Doctor(verb) => verb.run(&host),
+            Verb::Logs(verb) => verb.run(&host),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };

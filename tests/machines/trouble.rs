@@ -159,7 +159,7 @@ fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {
     let state = ["ActiveState", "NRestarts"].map(|name| property(machine, name));
     let [state, restarts] = state;
     ensure!((state?.as_str(), restarts?.as_str()) == ("failed", "0"));
-    let journal = machine.ok("journalctl --no-pager --unit covalent")?;
+    let journal = machine.ok("covalentctl logs --no-pager")?;
     ensure!(
         journal.contains("covalent.env:1: COVALENT_SVC_PORT must be a port"),
         "{journal}"
