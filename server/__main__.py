@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import sys
 
-from covalent_service import configuration, directories, listener, logs, packages
+from covalent_service import configuration, directories, listener, logs, packages, secrets
 from covalent_service.notify import Notifier
 from covalent_service.refusal import Refusal
 from covalent_service.settings import Settings
@@ -36,6 +36,7 @@ def main() -> int:
     log = logging.getLogger("covalent_service")
     notifier = Notifier.taken_from(os.environ)
     try:
+        secrets.take(os.environ)
         settings = Settings.read(os.environ)
         for note in settings.notes:
             log.warning(note)

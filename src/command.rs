@@ -117,6 +117,12 @@ impl Command {
         self
     }
 
+    /// Takes a variable out of its environment.
+    pub fn without(mut self, name: impl AsRef<OsStr>) -> Command {
+        self.inner.env_remove(name);
+        self
+    }
+
     /// Sets its working directory.
     pub fn current_dir(mut self, folder: &Path) -> Command {
         self.inner.current_dir(folder);

@@ -1,9 +1,14 @@
 //! The server as the unit runs it: its environment, and how to become it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result};
+use rustix::fs::MemfdFlags;
 
 use crate::account::{self, Account};
 use crate::command::Command;
@@ -30,6 +35,11 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     (CACHE_VARIABLE, "sqlite+pysqlite:////run/covalent/cache.db"),
     ("PYTHONUNBUFFERED", "1"),
 ];
+
+/// The variable of the database's address, which may hold a password, and the one in which the
+/// launcher (`server/covalent_service/secrets.py`) gets the number of the file with it instead.
+const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
+const DATABASE_DESCRIPTOR: &str = "COVALENT_DATABASE_URL_FD";
 
 /// The variable of the database in which Covalent keeps the state of running workflows.
 const CACHE_VARIABLE: &str = "COVALENT_CACHE_DB_URL";
@@ -82,9 +92,26 @@ pub fn serve(host: &Host) -> Result<()> {
     heed_refusal(host)?;
     let generation = active(host)?;
     // The process's own environment is the unit's, or that of whoever starts it by hand.
-    Err(Command::in_place(generation.python())
+    let mut command = Command::in_place(generation.python());
+    if let Some(address) = std::env::var_os(DATABASE_VARIABLE) {
+        let number = hand_over(&address).context("handing the address of the database over")?;
+        command = command
+            .without(DATABASE_VARIABLE)
+            .env(DATABASE_DESCRIPTOR, number.to_string());
+    }
+    Err(command
         .args(["-u".into(), host.launcher().into_os_string()])
         .exec())
+}
+
+/// The number of an open file that holds `secret`. What a process was started with, its tasks could
+/// read from /proc (proc_pid_environ(5)).
+fn hand_over(secret: &OsStr) -> Result<RawFd> {
+    let memory = rustix::fs::memfd_create("covalent", MemfdFlags::empty())?;
+    let mut file = File::from(memory);
+    file.write_all(secret.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into_raw_fd())
 }
 
 /// Becomes `words`, a command inside the environment, as the service account and with the

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
+from covalent_service import secrets
 from covalent_service.logs import SERVICE
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 if TYPE_CHECKING:
     from covalent_dispatcher._db.datastore import DataStore
 
-URL_VARIABLE = "COVALENT_DATABASE_URL"
 # The states that nothing but a running server ever leads out of.
 UNFINISHED_WORKFLOW = ("STARTING", "RUNNING")
 UNFINISHED_TASK = (
@@ -38,13 +38,13 @@ def check_url(url: str | None) -> None:
         sqlalchemy.create_engine(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise Refusal(
-            f"{URL_VARIABLE} is not a database address that SQLAlchemy knows, "
+            f"{secrets.DATABASE} is not a database address that SQLAlchemy knows, "
             "such as postgresql+psycopg2://user:password@host/name",
             NEEDS_ATTENTION,
         ) from None
     except ImportError as error:
         raise Refusal(
-            f"{URL_VARIABLE} needs a driver that is not in the environment ({error}): "
+            f"{secrets.DATABASE} needs a driver that is not in the environment ({error}): "
             "install it, for PostgreSQL the Python package psycopg2-binary",
             NEEDS_ATTENTION,
         ) from None
@@ -158,14 +158,14 @@ def _create_schema(store: "DataStore") -> None:
 @contextmanager
 def _database_at(file: Path) -> Iterator[None]:
     """Covalent's migrations take their database from the environment."""
-    before = os.environ.get(URL_VARIABLE)
-    os.environ[URL_VARIABLE] = f"sqlite+pysqlite:///{file}"
+    before = os.environ.get(secrets.DATABASE)
+    os.environ[secrets.DATABASE] = f"sqlite+pysqlite:///{file}"
     try:
         yield
     finally:
-        del os.environ[URL_VARIABLE]
+        del os.environ[secrets.DATABASE]
         if before is not None:
-            os.environ[URL_VARIABLE] = before
+            os.environ[secrets.DATABASE] = before
 
 
 def _remove(file: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from covalent_service import adjustments, children, database, logs
+from covalent_service import adjustments, children, database, directories, logs, secrets
 from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
@@ -58,9 +58,10 @@ class _Service:
         self._finishing = Lock()
 
     def run(self) -> int:
-        database.check_url(os.environ.get(database.URL_VARIABLE))
+        database.check_url(os.environ.get(secrets.DATABASE))
         self._prepare_database()
         config = self._load()
+        secrets.forget(os.environ)
         # Forked as late as this, the cluster shares the memory of all that is loaded by now.
         cluster = self._start_cluster() if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
@@ -81,7 +82,8 @@ class _Service:
 
     def _prepare_database(self) -> None:
         self._notifier.status("preparing the database")
-        from covalent_dispatcher._db.datastore import workflow_db
+        with directories.executors_blamed(self._settings):
+            from covalent_dispatcher._db.datastore import workflow_db
 
         self._store = workflow_db
         database.prepare(workflow_db)

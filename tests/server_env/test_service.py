@@ -62,6 +62,20 @@ def workflow(number): return more(number)
 print({what})
 """
 
+VARIABLES = """
+import covalent as ct
+
+@ct.electron(executor={executor!r})
+def variables():
+    import os
+    return dict(os.environ)
+
+@ct.lattice(workflow_executor={executor!r})
+def workflow(): return variables()
+
+print(ct.get_result(ct.dispatch(workflow)(), wait=True).result)
+"""
+
 DOWNGRADE = """
 from covalent_dispatcher._db.datastore import workflow_db as store
 from alembic import command
@@ -143,6 +157,16 @@ class Running(unittest.TestCase):
             dispatch_id = server.client(code)
             wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
             self.assertTrue((other.home / "d" / dispatch_id).is_dir())
+
+    def test_tasks_do_not_learn_the_address_of_the_database(self):
+        with Served() as server:
+            address = f"sqlite+pysqlite:///{server.home}/s3cret.db"
+            server.start(COVALENT_DATABASE_URL=address)
+            for executor in ("dask", "local"):
+                told = server.client(VARIABLES.format(executor=executor))
+                self.assertIn("COVALENT_SVC_PORT", told)
+                self.assertNotIn("s3cret", told)
+            self.assertTrue((server.home / "s3cret.db").exists())
 
     def test_pages_of_other_sites_get_nothing(self):
         questions = ("/api/v1/dispatches/list?count=1", "/socket.io/?EIO=4&transport=polling")
@@ -277,6 +301,16 @@ class Refusing(unittest.TestCase):
             self.assertLess(time.monotonic() - start, 20)
             self.assertIn("the Dask cluster did not start: ", server.output)
             self.assertIn("much", server.output.splitlines()[-1])
+
+    def test_executor_that_does_not_load_is_named(self):
+        for text in ("raise RuntimeError('broken')", "def half("):
+            with self.subTest(text=text), Served(COVALENT_DISABLE_DASK="1") as server:
+                file = server.home / ".config/covalent/executor_plugins/mine.py"
+                file.parent.mkdir(parents=True)
+                file.write_text(text)
+                self.assertEqual(server.refuse(), 78)
+                self.assertIn(f"the executor {file} cannot be loaded", server.output)
+                self.assertEqual(len(server.output.splitlines()), 1)
 
     def test_database_of_another_covalent_is_left_alone(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:
