@@ -19,6 +19,16 @@ use crate::wanted::Wanted;
 /// How long an answer of the server may take before something is wrong.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// How addresses of databases begin, and the packages of which SQLAlchemy 1.4 needs one for them,
+/// the one to advise first (docs.sqlalchemy.org, "Engine Configuration").
+const DRIVERS: [(&[&str], &[&str]); 2] = [
+    (
+        &["postgresql", "postgresql+psycopg2"],
+        &["psycopg2-binary", "psycopg2"],
+    ),
+    (&["mysql", "mysql+mysqldb"], &["mysqlclient"]),
+];
+
 /// How something is.
 #[derive(Debug)]
 pub enum Verdict {
@@ -54,12 +64,13 @@ type Look = fn(&Host) -> Verdict;
 
 /// Looks at everything.
 pub fn examine(host: &Host) -> Vec<Check> {
-    let checks: [(&'static str, Look); 9] = [
+    let checks: [(&'static str, Look); 10] = [
         ("settings", settings),
         ("wheels", wheels),
         ("interpreter", interpreter),
         ("environment", environment),
         ("covalent.env", environment_file),
+        ("database", database),
         ("account", service_account),
         ("localhost", localhost),
         ("service", service),
@@ -212,6 +223,31 @@ fn environment_file(host: &Host) -> Verdict {
         doubtful(harmless, cure)
     } else {
         good(file.path.display().to_string())
+    }
+}
+
+/// Whether the environment has what SQLAlchemy needs for the database that `covalent.env` names.
+fn database(host: &Host) -> Verdict {
+    let file = EnvironmentFile::read(host).ok();
+    let address = file
+        .as_ref()
+        .and_then(|file| file.get("COVALENT_DATABASE_URL"))
+        .filter(|address| !address.is_empty());
+    // The address itself is not shown: it may hold a password.
+    let Some((kind, _)) = address.and_then(|address| address.split_once("://")) else {
+        return good("a file");
+    };
+    let Some((_, packages)) = DRIVERS.iter().find(|(kinds, _)| kinds.contains(&kind)) else {
+        return good(kind);
+    };
+    let there = Generation::active(host).map(|generation| generation.manifest.packages);
+    let has = |name: &&str| there.as_ref().is_none_or(|there| there.contains_key(*name));
+    match packages.iter().any(has) {
+        true => good(kind),
+        false => bad(
+            format!("{kind} needs the Python package {}", packages[0]),
+            format!("sudo covalentctl add {}", packages[0]),
+        ),
     }
 }
 

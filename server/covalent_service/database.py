@@ -45,7 +45,7 @@ def check_url(url: str | None) -> None:
     except ImportError as error:
         raise Refusal(
             f"{secrets.DATABASE} needs a driver that is not in the environment ({error}): "
-            "install it, for PostgreSQL the Python package psycopg2-binary",
+            "for PostgreSQL type: sudo covalentctl add psycopg2-binary",
             NEEDS_ATTENTION,
         ) from None
 

@@ -36,6 +36,22 @@ fn the_first_application_builds_and_the_second_does_nothing() {
 }
 
 #[test]
+fn doctor_names_the_driver_that_the_database_needs() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    tree.write(
+        "etc/covalent/covalent.env",
+        "COVALENT_DATABASE_URL=postgresql+psycopg2://covalent:s3cret@db/covalent\n",
+    );
+    let said = tree.covalentctl(&["doctor"]).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.contains("sudo covalentctl add psycopg2-binary") && !said.contains("s3cret"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_status_is_the_environments() {
     let tree = Tree::new();
     assert!(tree.covalentctl(&["status"]).status.code() == Some(10));
