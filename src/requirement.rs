@@ -92,10 +92,18 @@ pub struct Pin {
 impl Pin {
     /// The entry as a lock has it, without a marker.
     pub fn text(&self) -> String {
-        let mut text = match self.version.is_empty() {
-            true => self.line.clone(),
-            false => format!("{}=={}", self.name, self.version),
-        };
+        match self.version.is_empty() {
+            true => self.entry(),
+            false => self.with_hashes(format!("{}=={}", self.name, self.version)),
+        }
+    }
+
+    /// The entry as a lock has it, with its marker.
+    pub fn entry(&self) -> String {
+        self.with_hashes(self.line.clone())
+    }
+
+    fn with_hashes(&self, mut text: String) -> String {
         for hash in &self.hashes {
             text.push_str(" \\\n    ");
             text.push_str(hash);
@@ -203,6 +211,10 @@ mod tests {
         assert_eq!(
             by_name["click"][0].text(),
             "click==8.5.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+        );
+        assert_eq!(
+            by_name["numpy"][0].entry(),
+            "numpy==2.2.6 ; python_full_version < '3.11' \\\n    --hash=sha256:cc\n"
         );
         assert_eq!(by_name["mine"][0].text(), "mine @ file:///srv/mine.whl\n");
     }

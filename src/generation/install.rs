@@ -193,7 +193,7 @@ impl Installation<'_> {
             let text = text.with_context(|| format!("reading {}", lock.display()))?;
             pins.extend(requirement::pins(&text));
         }
-        let part: String = pins.iter().step_by(2).map(Pin::text).collect();
+        let part: String = pins.iter().step_by(2).map(Pin::entry).collect();
         let lock = self.path.join(PART);
         file::write(&lock, part.as_bytes(), 0o600)?;
         sync.args(["--no-build", "--require-hashes"])
