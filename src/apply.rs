@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::local;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::space;
 use crate::state::{FailedAttempt, Lock, State};
 use crate::wanted::Wanted;
 
@@ -147,7 +148,8 @@ pub fn apply_in_turn(
     let mut state = State::read(host);
     let known = state.clone();
     let mut fingerprint = None;
-    let result = build(host, &mut state, &mut fingerprint, request, progress);
+    let result =
+        build(host, &mut state, &mut fingerprint, request, progress).map_err(space::diagnose);
     state.failure = result
         .as_ref()
         .err()

@@ -228,11 +228,11 @@ fn environment_file(host: &Host) -> Verdict {
 
 /// Whether the environment has what SQLAlchemy needs for the database that `covalent.env` names.
 fn database(host: &Host) -> Verdict {
-    let file = EnvironmentFile::read(host).ok();
-    let address = file
-        .as_ref()
-        .and_then(|file| file.get("COVALENT_DATABASE_URL"))
-        .filter(|address| !address.is_empty());
+    let file = match EnvironmentFile::read(host) {
+        Ok(file) => file,
+        Err(error) => return from_error(&error),
+    };
+    let address = file.get(server::DATABASE_VARIABLE);
     // The address itself is not shown: it may hold a password.
     let Some((kind, _)) = address.and_then(|address| address.split_once("://")) else {
         return good("a file");

@@ -92,18 +92,10 @@ pub struct Pin {
 impl Pin {
     /// The entry as a lock has it, without a marker.
     pub fn text(&self) -> String {
-        match self.version.is_empty() {
-            true => self.entry(),
-            false => self.with_hashes(format!("{}=={}", self.name, self.version)),
-        }
-    }
-
-    /// The entry as a lock has it, with its marker.
-    pub fn entry(&self) -> String {
-        self.with_hashes(self.line.clone())
-    }
-
-    fn with_hashes(&self, mut text: String) -> String {
+        let mut text = match self.version.is_empty() {
+            true => self.line.clone(),
+            false => format!("{}=={}", self.name, self.version),
+        };
         for hash in &self.hashes {
             text.push_str(" \\\n    ");
             text.push_str(hash);
@@ -211,10 +203,6 @@ mod tests {
         assert_eq!(
             by_name["click"][0].text(),
             "click==8.5.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
-        );
-        assert_eq!(
-            by_name["numpy"][0].entry(),
-            "numpy==2.2.6 ; python_full_version < '3.11' \\\n    --hash=sha256:cc\n"
         );
         assert_eq!(by_name["mine"][0].text(), "mine @ file:///srv/mine.whl\n");
     }

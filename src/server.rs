@@ -36,9 +36,11 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("PYTHONUNBUFFERED", "1"),
 ];
 
-/// The variable of the database's address, which may hold a password, and the one in which the
-/// launcher (`server/covalent_service/secrets.py`) gets the number of the file with it instead.
-const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
+/// The variable of the database's address, which may hold a password.
+pub const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
+
+/// The one in which the launcher (`server/covalent_service/secrets.py`) gets the number of an open
+/// file with that address instead.
 const DATABASE_DESCRIPTOR: &str = "COVALENT_DATABASE_URL_FD";
 
 /// The variable of the database in which Covalent keeps the state of running workflows.

@@ -1,9 +1,6 @@
 """The directories that Covalent expects, or makes too late, or with everybody's rights."""
 
 import os
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from covalent_service import packages
@@ -35,23 +32,5 @@ def _create(directory: Path) -> None:
         raise Refusal(
             f"cannot create the directory {directory}: {error.strerror} ({error.filename}); "
             "create it and give it to the user of the service",
-            NEEDS_ATTENTION,
-        ) from None
-
-
-@contextmanager
-def executors_blamed(settings: Settings) -> Iterator[None]:
-    """Covalent imports with itself every file of the executors' directory: name one that fails."""
-    try:
-        yield
-    except Exception as error:
-        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        files.append(getattr(error, "filename", None) or "")  # of a SyntaxError
-        own = [file for file in files if settings.executor_dir in Path(file).parents]
-        if not own:
-            raise
-        raise Refusal(
-            f"the executor {own[-1]} cannot be loaded: {type(error).__name__}: {error}; "
-            "correct it, or move it out of that directory",
             NEEDS_ATTENTION,
         ) from None

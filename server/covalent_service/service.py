@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from covalent_service import adjustments, children, database, directories, logs, secrets
+from covalent_service import adjustments, children, database, executors, logs, secrets
 from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
@@ -82,7 +82,7 @@ class _Service:
 
     def _prepare_database(self) -> None:
         self._notifier.status("preparing the database")
-        with directories.executors_blamed(self._settings):
+        with executors.blamed(self._settings.executor_dir):
             from covalent_dispatcher._db.datastore import workflow_db
 
         self._store = workflow_db

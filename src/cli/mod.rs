@@ -69,7 +69,7 @@ impl Arguments {
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };
-        // A build tells it by itself; whatever else is written may find no room either.
+        // What is written beside a build may find no room either.
         result.map_err(space::diagnose)
     }
 }

@@ -47,7 +47,7 @@ pub struct Blueprint<'a> {
 
 impl Blueprint<'_> {
     /// The generation to start from: one of the same interpreter and of the same layout.
-    pub(super) fn base(&self) -> Option<&Generation> {
+    fn base(&self) -> Option<&Generation> {
         self.before.filter(|before| {
             let (made_for, wanted) = (&before.manifest.interpreter, &self.wanted.interpreter);
             self.share
@@ -69,9 +69,7 @@ pub fn build(
 ) -> Result<Option<Generation>> {
     file::make_folder(&host.generations(), 0o755)?;
     space::check(&host.generations(), blueprint.base().is_some())?;
-    Unfinished::new(host, blueprint.wanted)
-        .complete(host, blueprint, progress)
-        .map_err(space::diagnose)
+    Unfinished::new(host, blueprint.wanted).complete(host, blueprint, progress)
 }
 
 /// A build under way; dropped, it is removed.

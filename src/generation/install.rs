@@ -1,14 +1,11 @@
 //! Installing what is wanted into an environment, from the first source that has it.
 
-use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::build::Blueprint;
-use super::bytecode;
 use super::installed::{Versions, direct_url, installed};
 use super::resolve::{self, Resolution};
 use crate::command::Command;
@@ -17,7 +14,7 @@ use crate::failure::{self, Kind};
 use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::requirement::{self, Pin};
+use crate::requirement;
 use crate::source::{self, Source};
 use crate::wanted::Wanted;
 
@@ -26,9 +23,6 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is carried over, as a requirement file.
 pub(super) const CARRIED: &str = "carried.txt";
-
-/// What is installed first, as a lock, and then the modules in it.
-const PART: &str = "part.txt";
 
 /// An environment to install into.
 #[derive(Clone, Copy)]
@@ -165,16 +159,8 @@ impl Installation<'_> {
         failpoint::pass("resolved");
         let what = format!("installing from {source}");
         let ((), install) = progress.step(&what, || {
-            let sync = || {
-                let sync = self.with_own(uv("sync"), wanted, carried)?;
-                sync.args(&wanted.locks).run().map(drop)
-            };
-            match source {
-                Source::Index(..) if blueprint.base().is_none() => {
-                    self.compile_while(uv("sync"), sync)
-                }
-                _ => sync(),
-            }
+            let sync = self.with_own(uv("sync"), wanted, carried)?;
+            sync.args(&wanted.locks).run().map(drop)
         })?;
         Ok(Installed {
             source: source.to_string(),
@@ -183,33 +169,6 @@ impl Installation<'_> {
             resolve,
             install,
         })
-    }
-
-    /// Installs a part of the locks, and compiles it while `rest` waits for the network.
-    fn compile_while(&self, sync: Command, rest: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mut pins = Vec::new();
-        for lock in &self.blueprint.wanted.locks {
-            let text = fs::read_to_string(lock);
-            let text = text.with_context(|| format!("reading {}", lock.display()))?;
-            pins.extend(requirement::pins(&text));
-        }
-        let part: String = pins.iter().step_by(2).map(Pin::entry).collect();
-        let lock = self.path.join(PART);
-        file::write(&lock, part.as_bytes(), 0o600)?;
-        sync.args(["--no-build", "--require-hashes"])
-            .args([&lock])
-            .run()?;
-        // What comes later may be half written when it is looked for.
-        let modules = bytecode::modules(self.path)?;
-        file::write(&lock, modules.join("\n").as_bytes(), 0o600)?;
-        thread::scope(|scope| {
-            let interpreter = &self.blueprint.wanted.interpreter;
-            let compiling =
-                scope.spawn(|| bytecode::compile_listed(self.host, self.path, interpreter, &lock));
-            rest()?;
-            bytecode::join(compiling)
-        })?;
-        fs::remove_file(&lock).with_context(|| format!("removing {}", lock.display()))
     }
 
     /// Adds what is installed beside the shipped locks to a call of `uv pip sync`.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -86,7 +86,7 @@ impl Trial<'_> {
                     (self.modules == Modules::All).then(|| scope.spawn(|| compile(Modules::All)));
                 let (verified, verify) = timed(|| verify(self.host, self.path))?;
                 let rest = match rest {
-                    Some(rest) => bytecode::join(rest)?.1,
+                    Some(rest) => join(rest)?.1,
                     None => Duration::ZERO,
                 };
                 Ok(Tried {
@@ -124,4 +124,11 @@ impl Trial<'_> {
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let start = Instant::now();
     Ok((work()?, start.elapsed()))
+}
+
+/// What a thread returned; its panic goes on here.
+fn join<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -20,7 +20,7 @@ use crate::tree::{Found, Tree};
 const RANDOM_KILLS: u32 = 110;
 
 /// How many of a file system that runs full.
-const RANDOM_FILLS: u32 = 600;
+const RANDOM_FILLS: u32 = 150;
 
 /// What an administrator does, in turn; between them they build, share, activate, prune and go back.
 const OPERATIONS: [&[&str]; 6] = [
