@@ -1,11 +1,10 @@
 //! Everything that can be wrong with the server on this machine, looked at one by one.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
 
 use crate::account::{self, Account};
+use crate::api;
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
 use crate::generation::{Generation, changes};
@@ -15,9 +14,6 @@ use crate::settings::{Network, Settings};
 use crate::state::State;
 use crate::systemd;
 use crate::wanted::Wanted;
-
-/// How long an answer of the server may take before something is wrong.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How addresses of databases begin, and the packages of which SQLAlchemy 1.4 needs one for them,
 /// the one to advise first (docs.sqlalchemy.org, "Engine Configuration").
@@ -334,14 +330,10 @@ fn port(host: &Host) -> Verdict {
         .is_some_and(|state| state == "active");
     let place = (address.host.as_str(), port);
     if active {
-        return match first_line(place) {
-            Ok(line) if line.contains(" 200 ") => good(format!("the server answers at {address}")),
-            Ok(line) => bad(
-                format!("{address} answers {:?}", line.trim()),
-                "covalentctl logs -n 50 says why; then: systemctl restart covalent",
-            ),
+        return match api::running(&address, 1) {
+            Ok(_) => good(format!("the server answers at {address}")),
             Err(error) => bad(
-                format!("the service is active, and {address} gives no answer: {error}"),
+                format!("the service is active and gives no good answer: {error:#}"),
                 "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
         };
@@ -356,19 +348,4 @@ fn port(host: &Host) -> Verdict {
             ),
         ),
     }
-}
-
-/// The first line of the API's answer, for which the server has to read its database.
-fn first_line(place: (&str, u16)) -> io::Result<String> {
-    let mut stream = TcpStream::connect(place)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(
-        stream,
-        "GET /api/v1/dispatches/list?count=1 HTTP/1.0\r\nHost: {}\r\n\r\n",
-        place.0
-    )?;
-    let mut line = String::new();
-    // A whole line of HTTP is far shorter; whoever else listens there may send anything.
-    BufReader::new(stream.take(1000)).read_line(&mut line)?;
-    Ok(line)
 }

@@ -30,11 +30,13 @@ pub enum Kind {
     Unknown,
     /// The database is not of the revision that an environment needs.
     Database,
+    /// Workflows still run.
+    Busy,
 }
 
 impl Kind {
     /// Every kind, in the order of the exit statuses.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Settings,
         Kind::Interpreter,
         Kind::Source,
@@ -46,6 +48,7 @@ impl Kind {
         Kind::Unhealthy,
         Kind::Unknown,
         Kind::Database,
+        Kind::Busy,
     ];
 
     /// The exit status. 1 is any other error, 2 a wrong command line.
@@ -62,6 +65,7 @@ impl Kind {
             Kind::Unhealthy => 11,
             Kind::Unknown => 12,
             Kind::Database => 13,
+            Kind::Busy => 14,
         }
     }
 
@@ -81,6 +85,7 @@ impl Kind {
                 "there is no such environment to go back to, or no such package of yours"
             }
             Kind::Database => "the database is not of the revision that the environment needs",
+            Kind::Busy => "workflows still run at the end of the time given to drain",
         }
     }
 
@@ -103,6 +108,7 @@ impl Kind {
             Kind::Unhealthy => "unhealthy",
             Kind::Unknown => "unknown",
             Kind::Database => "database",
+            Kind::Busy => "busy",
         }
     }
 }
@@ -173,7 +179,7 @@ mod tests {
     fn exit_statuses_are_distinct_and_leave_one_and_two_to_others() {
         let mut seen: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_status()).collect();
         seen.dedup();
-        assert_eq!(seen, (3..=13).collect::<Vec<u8>>());
+        assert_eq!(seen, (3..=14).collect::<Vec<u8>>());
     }
 
     #[test]

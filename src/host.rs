@@ -125,6 +125,16 @@ impl Host {
         self.path("/run/covalentctl/refusal.json")
     }
 
+    /// While it is there, the server starts no workflow. In the unit's `RuntimeDirectory=`.
+    pub fn drain_mark(&self) -> PathBuf {
+        self.path("/run/covalent/draining")
+    }
+
+    /// Which workflows the server's end interrupted, as the launcher writes it.
+    pub fn interrupted(&self) -> PathBuf {
+        self.path("/var/lib/covalent/interrupted.json")
+    }
+
     /// uv's cache for what came from an index.
     pub fn cache(&self) -> PathBuf {
         self.path("/var/cache/covalentctl")

@@ -236,6 +236,7 @@ mod tests {
         Settings {
             interpreter: interpreter.map(PathBuf::from),
             generations: 2,
+            restart: Default::default(),
             network: Default::default(),
             index: Default::default(),
         }

@@ -4,11 +4,13 @@
 //! call. Everything that can change the environment ends in [`apply::apply`].
 
 pub mod account;
+pub mod api;
 pub mod apply;
 pub mod cli;
 pub mod command;
 pub mod database;
 pub mod doctor;
+pub mod drain;
 pub mod environment_file;
 pub mod failpoint;
 pub mod failure;

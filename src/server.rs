@@ -17,6 +17,7 @@ use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::state::{heed_refusal, needs_root};
+use crate::systemd;
 
 /// The unit.
 pub const UNIT: &str = "covalent.service";
@@ -52,6 +53,9 @@ const RUNTIME_DIRECTORY: &str = "/run/covalent";
 /// Where the server and its tasks start; the unit's `WorkingDirectory=`.
 const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 
+/// How the launcher's `STATUS=` starts when it serves; its address follows.
+const SERVING: &str = "serving at http://";
+
 /// Where the server listens, as far as `covalent.env` says; for a browser on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -77,6 +81,23 @@ impl Address {
             host: named.unwrap_or_else(|| "localhost".into()),
             port: value("COVALENT_SVC_PORT").unwrap_or_else(|| DEFAULT_PORT.into()),
         }
+    }
+
+    /// What the running server says of itself, which needs no right to read its settings; else
+    /// what the file says.
+    pub fn now(host: &Host) -> Address {
+        let status = systemd::show(host, &["StatusText"]).remove("StatusText");
+        status
+            .and_then(|status| Address::parse(status.strip_prefix(SERVING)?))
+            .unwrap_or_else(|| Address::of(host))
+    }
+
+    fn parse(text: &str) -> Option<Address> {
+        let (host, port) = text.rsplit_once(':')?;
+        Some(Address {
+            host: host.into(),
+            port: port.into(),
+        })
     }
 }
 

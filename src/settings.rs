@@ -22,6 +22,7 @@ struct Written {
     interpreter: Option<PathBuf>,
     generations: Option<usize>,
     network: Option<Network>,
+    restart: Option<Restart>,
     index: WrittenIndex,
 }
 
@@ -47,6 +48,30 @@ pub enum Network {
     Never,
 }
 
+/// When the server is restarted after a change of its environment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// At once; workflows that run are cancelled.
+    #[default]
+    Now,
+    /// As soon as no workflow runs.
+    WhenIdle,
+    /// When the administrator restarts it.
+    Manual,
+}
+
+impl Restart {
+    /// As it is written in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Restart::Now => "now",
+            Restart::WhenIdle => "when-idle",
+            Restart::Manual => "manual",
+        }
+    }
+}
+
 /// The checked settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -56,6 +81,8 @@ pub struct Settings {
     pub generations: usize,
     /// Whether a package index may be asked.
     pub network: Network,
+    /// When the server is restarted after a change of its environment.
+    pub restart: Restart,
     /// Where wheels come from beside the packages' own folders.
     pub index: Index,
 }
@@ -152,6 +179,7 @@ fn check(written: Written) -> Result<Settings, String> {
         interpreter: written.interpreter,
         generations,
         network: written.network.unwrap_or_default(),
+        restart: written.restart.unwrap_or_default(),
         index: Index {
             url: index.url,
             username: index.username,
@@ -209,6 +237,7 @@ mod tests {
             })
             .fold(String::new(), |text, line| text + line + "\n");
         let settings = parse(Path::new("x"), &in_force).unwrap();
+        assert_eq!(settings.restart, Restart::WhenIdle);
         assert!(settings.interpreter.is_some() && settings.index.proxy.is_some());
     }
 

@@ -221,6 +221,7 @@ mod tests {
         Settings {
             interpreter: None,
             generations: 2,
+            restart: Default::default(),
             network,
             index: Index::default(),
         }

@@ -10,6 +10,10 @@ use crate::command::Command;
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::server::UNIT;
+use crate::settings::Restart;
+
+/// The unit that restarts the server when no workflow runs.
+const RESTART_UNIT: &str = "covalent-restart.service";
 
 /// A question is answered at once, unless the machine is in trouble.
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
@@ -51,12 +55,35 @@ pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
         .exec())
 }
 
+/// Whether the server runs.
+pub fn is_active(host: &Host) -> bool {
+    show(host, &["ActiveState"])
+        .get("ActiveState")
+        .is_some_and(|state| state == "active")
+}
+
+/// Restarts the server if it is running, when the setting says to.
+pub fn restart_as_set(host: &Host, restart: Restart, progress: &Progress) -> Result<()> {
+    match restart {
+        Restart::Now => restart_if_running(host, progress)?,
+        _ if !is_active(host) => {}
+        Restart::WhenIdle => {
+            progress.say("the server is restarted as soon as no workflow runs");
+            Command::new("systemctl", QUESTION_LIMIT)
+                .args(["start", "--no-block", RESTART_UNIT])
+                .run()?;
+        }
+        Restart::Manual => progress.say(
+            "the server runs from the environment of before until you type: \
+             systemctl restart covalent",
+        ),
+    }
+    Ok(())
+}
+
 /// Restarts the server if it is running; a stopped one stays stopped.
 pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<()> {
-    let running = show(host, &["ActiveState"])
-        .get("ActiveState")
-        .is_some_and(|state| state == "active");
-    if running {
+    if is_active(host) {
         progress.say("restarting the server; workflows that run are cancelled");
         Command::new("systemctl", RESTART_LIMIT)
             .args(["try-restart", UNIT])

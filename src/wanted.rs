@@ -203,6 +203,7 @@ mod tests {
             let settings = Settings {
                 interpreter: None,
                 generations: 2,
+                restart: Default::default(),
                 network: Default::default(),
                 index: Default::default(),
             };

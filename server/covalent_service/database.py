@@ -4,7 +4,7 @@ import os
 import sqlite3
 import warnings
 from contextlib import closing, contextmanager
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy.engine import make_url
 
 from covalent_service import secrets
+from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
@@ -71,24 +72,47 @@ def prepare(store: "DataStore") -> None:
         )
 
 
-def cancel_unfinished(store: "DataStore") -> int:
-    """Mark what no server runs any more as CANCELLED; return the number of workflows.
+def unfinished(store: "DataStore") -> list[Workflow]:
+    """The workflows that run, without those that are tasks of others."""
+    from covalent_dispatcher._db.models import Lattice
+
+    with store.session() as session:
+        rows = session.query(Lattice.dispatch_id, Lattice.name).filter(
+            Lattice.status.in_(UNFINISHED_WORKFLOW), Lattice.root_dispatch_id == Lattice.dispatch_id
+        )
+        return [Workflow(*row) for row in rows]
+
+
+def cancelled(store: "DataStore", workflows: Iterable[Workflow]) -> list[Workflow]:
+    """Those that are CANCELLED by now."""
+    from covalent_dispatcher._db.models import Lattice
+
+    with store.session() as session:
+        status = {
+            workflow: session.query(Lattice.status)
+            .filter(Lattice.dispatch_id == workflow.dispatch_id)
+            .scalar()
+            for workflow in workflows
+        }
+    return [workflow for workflow, value in status.items() if value == "CANCELLED"]
+
+
+def cancel_unfinished(store: "DataStore") -> None:
+    """Mark what no server runs any more as CANCELLED.
 
     Covalent leaves it RUNNING for ever, and such a workflow cannot even be cancelled.
     As CANCELLED it can be redispatched with the results of the tasks that were finished.
     """
     from covalent_dispatcher._db.models import Electron, Lattice
 
-    unfinished = Lattice.status.in_(UNFINISHED_WORKFLOW)
-    cancelled = {"status": "CANCELLED", "completed_at": datetime.now(timezone.utc)}
+    is_unfinished = Lattice.status.in_(UNFINISHED_WORKFLOW)
+    change = {"status": "CANCELLED", "completed_at": datetime.now(timezone.utc)}
     with store.session() as session:
-        workflows = sqlalchemy.select(Lattice.id).where(unfinished)
+        workflows = sqlalchemy.select(Lattice.id).where(is_unfinished)
         session.query(Electron).filter(
             Electron.status.in_(UNFINISHED_TASK), Electron.parent_lattice_id.in_(workflows)
-        ).update(cancelled, synchronize_session=False)
-        return (
-            session.query(Lattice).filter(unfinished).update(cancelled, synchronize_session=False)
-        )
+        ).update(change, synchronize_session=False)
+        session.query(Lattice).filter(is_unfinished).update(change, synchronize_session=False)
 
 
 def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: str) -> None:

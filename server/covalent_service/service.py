@@ -11,7 +11,16 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from covalent_service import adjustments, children, database, executors, logs, secrets
+from covalent_service import (
+    adjustments,
+    children,
+    database,
+    drain,
+    executors,
+    interrupted,
+    logs,
+    secrets,
+)
 from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
@@ -54,6 +63,7 @@ class _Service:
         self._notifier = notifier
         self._store: Any = None
         self._server: Any = None
+        self._running: list[interrupted.Workflow] = []
         self._exit_code = 0
         self._finishing = Lock()
 
@@ -65,7 +75,7 @@ class _Service:
         # Forked as late as this, the cluster shares the memory of all that is loaded by now.
         cluster = self._start_cluster() if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
-        self._server = _Server(config, self._begin_to_stop)
+        self._server = _Server(config, self._begin_to_stop, self._note_running)
         Readiness(self._settings, self._listener, self._notifier, self._fail).start()
         if cluster:
             Thread(target=self._watch, args=(cluster,), name="dask", daemon=True).start()
@@ -87,23 +97,22 @@ class _Service:
 
         self._store = workflow_db
         database.prepare(workflow_db)
-        if count := database.cancel_unfinished(workflow_db):
-            SERVICE.warning(
-                "%d workflow(s) that an earlier run left unfinished are now CANCELLED: "
-                "redispatch them with reuse_previous_results=True to go on",
-                count,
-            )
+        left = database.unfinished(workflow_db)
+        database.cancel_unfinished(workflow_db)
+        interrupted.report(left, self._settings.home)
 
     def _load(self) -> uvicorn.Config:
         """Covalent's application, adjusted, with its logs going where ours go."""
         from covalent._shared_files import logger
         from covalent.executor import _executor_manager
+        from covalent_dispatcher._service import app as dispatcher
         from covalent_ui import app
         from covalent_ui.api import main as api
 
         adjustments.tar_filter()
         adjustments.process_errors()
         adjustments.interface_path(app)
+        drain.refuse_new_workflows(dispatcher)
         adjustments.executor_folders(_executor_manager.executor_plugins_map)
         if not self._settings.terminal:
             adjustments.terminal_off(api)
@@ -146,6 +155,13 @@ class _Service:
         timer.daemon = True
         timer.start()
 
+    def _note_running(self) -> None:
+        """Covalent cancels what runs, and then nothing tells it from what a person cancelled."""
+        try:
+            self._running = database.unfinished(self._store)
+        except Exception:
+            SERVICE.exception("which workflows run cannot be read from the database")
+
     def _give_up(self) -> None:
         SERVICE.error("not stopped after %d seconds: ended by force", STOP_TIMEOUT)
         self._finish()
@@ -157,18 +173,27 @@ class _Service:
         """Nothing runs any more: say so in the database, which Covalent does not always."""
         with self._finishing:
             children.kill()
-            if count := database.cancel_unfinished(self._store):
-                SERVICE.warning("%d running workflow(s) CANCELLED by the stop", count)
+            running = (*self._running, *database.unfinished(self._store))
+            database.cancel_unfinished(self._store)
+            # Some of them may have come to their own end since.
+            ended = database.cancelled(self._store, dict.fromkeys(running))
+            interrupted.report(ended, self._settings.home)
+            self._running = []
 
 
 class _Server(uvicorn.Server):
-    """Tells when it begins to stop."""
+    """Tells when it begins to stop, and before it ends what runs."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Any) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Any, on_shutdown: Any) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._on_shutdown = on_shutdown
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if not self.should_exit:
             self._on_stop()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_shutdown()
+        await super().shutdown(sockets)

@@ -8,9 +8,11 @@ use clap::Args;
 use crate::apply::{Caller, Outcome, Request, apply};
 use crate::environment_file::{EnvironmentFile, Severity};
 use crate::failure;
+use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::progress::Progress;
+use crate::settings::{Restart, Settings};
 use crate::state::{needs_root, note_refusal};
 use crate::systemd;
 
@@ -45,6 +47,9 @@ impl Apply {
         if self.at_start {
             note_refusal(host, &result)?;
         }
+        if self.transaction {
+            note_restart(host)?;
+        }
         result.map(|()| ExitCode::SUCCESS)
     }
 
@@ -76,6 +81,16 @@ impl Apply {
             result => result,
         }
     }
+}
+
+/// Writes into the mark that asks the packages' scripts for a restart when that should be.
+fn note_restart(host: &Host) -> Result<()> {
+    let mark = host.restart_mark();
+    if !mark.exists() {
+        return Ok(());
+    }
+    let restart = Settings::read(host).map_or(Restart::Now, |settings| settings.restart);
+    file::write(&mark, restart.name().as_bytes(), 0o644)
 }
 
 /// Whether the server can run with the environment as it is.
@@ -133,7 +148,8 @@ impl Changed {
         match caller {
             Caller::Transaction | Caller::Start => Ok(()),
             Caller::Administrator => {
-                systemd::restart_if_running(host, progress).context("restarting the server")
+                let restart = Settings::read(host)?.restart;
+                systemd::restart_as_set(host, restart, progress).context("restarting the server")
             }
         }
     }

@@ -3,10 +3,12 @@
 mod add;
 mod apply;
 mod doctor;
+mod drain;
 mod history;
 mod list;
 mod logs;
 mod remove;
+mod restart;
 mod rollback;
 mod run;
 mod serve;
@@ -47,6 +49,8 @@ enum Verb {
     Status(status::Status),
     Doctor(doctor::Doctor),
     Logs(logs::Logs),
+    Drain(drain::Drain),
+    Restart(restart::Restart),
     Run(run::Run),
     Serve(serve::Serve),
 }
@@ -66,6 +70,8 @@ impl Arguments {
             Verb::Status(verb) => verb.run(&host),
             Verb::Doctor(verb) => verb.run(&host),
             Verb::Logs(verb) => verb.run(&host),
+            Verb::Drain(verb) => verb.run(&host),
+            Verb::Restart(verb) => verb.run(&host),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };

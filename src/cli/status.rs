@@ -1,16 +1,23 @@
 //! `covalentctl status`.
 
-use std::io::IsTerminal;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::api::{self, Running, Workflow};
+use crate::drain;
 use crate::failure::Kind;
 use crate::generation::{Generation, Manifest};
 use crate::host::Host;
-use crate::server;
+use crate::server::Address;
 use crate::state::{FailedAttempt, State};
 use crate::systemd;
 
@@ -37,12 +44,41 @@ struct Report {
     environment: Option<Environment>,
     /// Whether the environment is the one that the administrator went back to.
     held: bool,
+    /// The workflows that run; none where no server answers.
+    running: Option<Running>,
+    /// Whether the server starts no new ones (`covalentctl drain`).
+    draining: bool,
+    /// The environment that the server runs from, where it is not the active one: a restart is due.
+    runs_from: Option<String>,
+    /// The workflows that the server's end interrupted last; for root and the service account.
+    interrupted: Option<Interrupted>,
     /// Why the newest attempt to build the wanted environment failed.
     failure: Option<FailedAttempt>,
 }
 
-/// How the launcher's `STATUS=` starts when it serves; its address follows.
-const SERVING: &str = "serving at ";
+/// What the launcher writes (`server/covalent_service/interrupted.py`).
+#[derive(Deserialize, Serialize)]
+struct Interrupted {
+    when: Timestamp,
+    workflows: Vec<Workflow>,
+}
+
+/// For how long an interruption is news.
+const NEWS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How many workflows of each sort have a line.
+const NAMES: u8 = 5;
+
+/// Bytes of the list of interrupted workflows that are read: thousands of them have less.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+impl Interrupted {
+    fn read(host: &Host) -> Option<Interrupted> {
+        let file = File::open(host.interrupted()).ok()?;
+        let found: Interrupted = serde_json::from_reader(file.take(SIZE_LIMIT)).ok()?;
+        (Timestamp::now().duration_since(found.when) < NEWS).then_some(found)
+    }
+}
 
 #[derive(Serialize)]
 struct Service {
@@ -67,15 +103,17 @@ impl Report {
             "UnitFileState",
             "ActiveEnterTimestamp",
             "StatusText",
+            "MainPID",
         ];
         let mut shown = systemd::show(host, &names);
-        let [active, enabled, since, status] =
+        let [active, enabled, since, status, main_process] =
             names.map(|name| shown.remove(name).unwrap_or_default());
-        // What the running server says of itself counts, and needs no right to read its settings.
-        let address = status.strip_prefix(SERVING).map_or_else(
-            || server::Address::of(host).to_string(),
-            |address| address.to_string(),
-        );
+        let address = Address::now(host);
+        let running = match active.as_str() {
+            // Without systemd it may run all the same.
+            "active" | "" => api::running(&address, NAMES).ok(),
+            _ => None,
+        };
         let state = State::read(host);
         let environment = Generation::active(host);
         let held = state.held.is_some_and(|held| {
@@ -91,7 +129,11 @@ impl Report {
                 since,
                 status,
             },
-            address,
+            address: address.to_string(),
+            running,
+            draining: drain::is_draining(host),
+            runs_from: runs_from(&main_process, environment.as_ref()),
+            interrupted: Interrupted::read(host),
             held,
             environment: environment.map(|generation| Environment {
                 interpreter_is_there: generation.has_interpreter(),
@@ -100,6 +142,43 @@ impl Report {
             }),
             failure: state.failure,
         }
+    }
+
+    /// What is to be said of workflows, and of a restart that is due.
+    fn workflows(
+        &self,
+        bad: &str,
+        paint: impl Fn(&str, &str) -> String,
+    ) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        if let Some(running) = &self.running {
+            let names = names(&running.workflows, running.count);
+            rows.push(("running", drain::sentence(running.count) + &names));
+        }
+        if self.draining {
+            let what = paint(bad, "no new workflow is started before the restart");
+            rows.push((
+                "draining",
+                what + "\nNext: sudo covalentctl drain --resume, unless it is meant",
+            ));
+        }
+        if let Some(id) = &self.runs_from {
+            let what = format!("due: the server still runs from {id}");
+            rows.push(("restart", what + "\nNext: systemctl restart covalent"));
+        }
+        if let Some(Interrupted { when, workflows }) = &self.interrupted {
+            let when = when.strftime("%Y-%m-%d %H:%M:%S UTC");
+            let count = workflows.len();
+            let names = names(workflows, count as u64);
+            rows.push((
+                "interrupted",
+                format!(
+                    "{count} by the server's end, {when}{names}\n\
+                     Next: ct.redispatch(ID, reuse_previous_results=True)()"
+                ),
+            ));
+        }
+        rows
     }
 
     /// One screen, a fact a line.
@@ -121,6 +200,7 @@ impl Report {
             _ => format!("{}, {enabled}", paint(bad, active)),
         };
         let mut rows = vec![("service", service), ("address", self.address.clone())];
+        rows.extend(self.workflows(bad, paint));
         match &self.environment {
             None => rows.push((
                 "environment",
@@ -176,6 +256,34 @@ impl Report {
             text + &format!("{name:>12}  {}\n", value.replace('\n', "\n              "))
         })
     }
+}
+
+/// A line for each of the first workflows of `count`.
+fn names(workflows: &[Workflow], count: u64) -> String {
+    let shown = workflows.iter().take(NAMES.into());
+    let lines: String = shown
+        .map(|workflow| {
+            let line = format!("\n{}  {}", workflow.dispatch_id, workflow.lattice_name);
+            // A name is its user's: it must not steer the terminal.
+            line.replace(|c: char| c.is_control() && c != '\n', "?")
+        })
+        .collect();
+    match count.saturating_sub(NAMES.into()) {
+        0 => lines,
+        more => format!("{lines}\nand {more} more"),
+    }
+}
+
+/// The environment that the main process was started from, if it is not the active one.
+fn runs_from(process: &str, active: Option<&Generation>) -> Option<String> {
+    let line = fs::read(format!("/proc/{process}/cmdline")).ok()?;
+    let program = PathBuf::from(OsStr::from_bytes(line.split(|byte| *byte == 0).next()?));
+    // <folder of the generation>/bin/python
+    let folder = program.parent()?.parent()?;
+    let from = folder.file_name()?.to_str()?;
+    let active = active?;
+    let another = folder.parent() == active.path.parent() && folder != active.path;
+    another.then(|| from.to_string())
 }
 
 impl Status {

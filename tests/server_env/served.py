@@ -1,5 +1,6 @@
 """A server of its own for each test: a temporary home, free ports, its output kept."""
 
+import json
 import signal
 import socket
 import sqlite3
@@ -109,6 +110,10 @@ class Served:
 
     def status_of(self, dispatch_id):
         return self.query(f"SELECT status FROM lattices WHERE dispatch_id = '{dispatch_id}'")[0][0]
+
+    def interrupted(self):
+        content = json.loads((self.home / "interrupted.json").read_text())
+        return [workflow["dispatch_id"] for workflow in content["workflows"]]
 
     def runs_a_task(self):
         return bool(self.query("SELECT id FROM electrons WHERE status = 'RUNNING'"))

@@ -33,6 +33,28 @@ def workflow(): return second(first())
 print(ct.dispatch(workflow)())
 """
 
+NESTED = """
+import covalent as ct
+
+@ct.electron
+def wait():
+    import time
+    time.sleep(4)
+    return 1
+
+@ct.electron
+def more(number): return number + 1
+
+@ct.electron
+@ct.lattice
+def inner(number): return more(number)
+
+@ct.lattice
+def workflow(): return inner(wait())
+
+print(ct.dispatch(workflow)())
+"""
+
 TERMINAL = """
 import os, socketio
 client = socketio.SimpleClient()
@@ -231,6 +253,8 @@ class Stopping(unittest.TestCase):
                 self.assertEqual(server.status_of(dispatch_id), "CANCELLED")
                 self.assertFalse(server.runs_a_task())
                 self.assertTrue(gone(children))
+                self.assertIn(f"interrupted: {dispatch_id} (workflow)", server.output)
+                self.assertEqual(server.interrupted(), [dispatch_id])
 
     def test_while_starting(self):
         with Served() as server:
@@ -252,8 +276,32 @@ class Stopping(unittest.TestCase):
             self.assertTrue(gone(children))
             self.assertEqual(server.status_of(dispatch_id), "RUNNING")
             server.start()
-            self.assertIn("1 workflow(s) that an earlier run left unfinished", server.output)
+            self.assertIn("1 workflow(s) interrupted", server.output)
             self.assertEqual(server.status_of(dispatch_id), "CANCELLED")
+            self.assertEqual(server.interrupted(), [dispatch_id])
+
+    def test_what_a_person_cancelled_was_not_interrupted(self):
+        with Served() as server:
+            server.start()
+            dispatch_id = server.client(LONG_CHAIN.format(executor="dask"))
+            wait_for(server.runs_a_task)
+            server.client(f"import covalent as ct; ct.cancel({dispatch_id!r})")
+            wait_for(lambda: server.status_of(dispatch_id) == "CANCELLED")
+            server.stop()
+            self.assertNotIn("interrupted", server.output)
+
+    def test_while_it_drains_what_runs_goes_on_and_nothing_new_starts(self):
+        with Served() as server:
+            server.start(RUNTIME_DIRECTORY=str(server.home))
+            running = server.client(NESTED)
+            wait_for(server.runs_a_task)
+            (server.home / "draining").touch()
+            with self.assertRaisesRegex(AssertionError, "503"):
+                server.client(RESULT.format(what="ct.dispatch(workflow)(1)"))
+            wait_for(lambda: server.status_of(running) == "COMPLETED")
+            (server.home / "draining").unlink()
+            later = server.client(RESULT.format(what="ct.dispatch(workflow)(1)"))
+            wait_for(lambda: server.status_of(later) == "COMPLETED")
 
     def test_cluster_is_killed(self):
         with Served() as server:

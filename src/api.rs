@@ -1,0 +1,121 @@
+//! The server's own API, asked as a client would.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::server::Address;
+
+/// How long an answer of the server may take before something is wrong.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are read: far more than those that are asked for have. Whoever else
+/// listens there may send anything.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+/// A workflow, named as the API names it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Workflow {
+    /// What `ct.redispatch` and `ct.get_result` take.
+    pub dispatch_id: String,
+    /// The name of the function that was dispatched.
+    pub lattice_name: String,
+}
+
+/// What runs.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Running {
+    /// How many workflows.
+    #[serde(rename(deserialize = "total_count"))]
+    pub count: u64,
+    /// The first of them.
+    #[serde(rename(deserialize = "items"))]
+    pub workflows: Vec<Workflow>,
+}
+
+/// The workflows that run, at most `names` of them by name. The server reads its database for it.
+pub fn running(address: &Address, names: u8) -> Result<Running> {
+    let path = format!("/api/v1/dispatches/list?status_filter=RUNNING&count={names}");
+    let answer = get(address, &path).with_context(|| format!("asking {address} what runs"))?;
+    serde_json::from_str(&answer).with_context(|| format!("reading what {address} says that runs"))
+}
+
+/// The answer's text; anything but 200 is an error.
+fn get(address: &Address, path: &str) -> Result<String> {
+    let port: u16 = address
+        .port
+        .parse()
+        .with_context(|| format!("{:?} is no port", address.port))?;
+    let mut stream = TcpStream::connect((address.host.as_str(), port))?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let host = &address.host;
+    // HTTP/1.0: the answer ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(SIZE_LIMIT).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        bail!("it does not answer as a server of HTTP does");
+    };
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(
+        status.split(' ').nth(1) == Some("200"),
+        "it answers {status:?}"
+    );
+    Ok(body.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// What is made of an answer.
+    fn made_of(answer: &'static str) -> Result<Running> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port().to_string(),
+        };
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1000];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let running = running(&address, 3);
+        let request = server.join().unwrap();
+        assert!(request.contains("count=3 HTTP/1.0\r\nHost: 127.0.0.1\r\n"));
+        running
+    }
+
+    #[test]
+    fn what_runs_is_read_from_an_answer_and_nothing_else_is() {
+        let running = made_of(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n\
+             {\"items\":[{\"dispatch_id\":\"a\",\"lattice_name\":\"w\",\"runtime\":1}],\"total_count\":7}",
+        )
+        .unwrap();
+        assert_eq!((running.count, running.workflows.len()), (7, 1));
+        assert_eq!(running.workflows[0].lattice_name, "w");
+        for (answer, reason) in [
+            (
+                "HTTP/1.1 500 Internal Server Error\r\n\r\n{}",
+                "answers \"HTTP/1.1 500",
+            ),
+            (
+                "SSH-2.0-OpenSSH_9.2\r\n",
+                "does not answer as a server of HTTP",
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nhello", "reading what http"),
+        ] {
+            let error = format!("{:#}", made_of(answer).unwrap_err());
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

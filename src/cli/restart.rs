@@ -1,0 +1,44 @@
+//! `covalentctl restart`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::apply::require_root;
+use crate::drain;
+use crate::host::Host;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::systemd;
+
+/// Restart the server if it runs
+///
+/// Workflows that run are cancelled, unless it waits for a moment in which none does. The setting
+/// `restart` in /etc/covalent/covalentctl.toml says which of the two an upgrade does, if any.
+#[derive(Args, Debug)]
+pub struct Restart {
+    /// Wait for a moment in which no workflow runs
+    #[arg(long)]
+    when_idle: bool,
+
+    /// Do what the setting says, without waiting for it; for the packages' scripts
+    #[arg(long, conflicts_with = "when_idle")]
+    as_set: bool,
+}
+
+impl Restart {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        require_root(host)?;
+        let progress = Progress::interactive();
+        if self.as_set {
+            systemd::restart_as_set(host, Settings::read(host)?.restart, &progress)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.when_idle {
+            drain::wait_for_idleness(host, &progress)?;
+        }
+        systemd::restart_if_running(host, &progress)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
