@@ -7,7 +7,8 @@ Everything is read from the environment. What happens, in this order:
 3. Covalent is imported, its database prepared, its Dask cluster started, its API served.
 
 Exit codes: 0 stopped on request; 1 could not start, or failed while running; 78 could not
-start for a reason that a restart does not cure (a wrong setting, a database to be looked at).
+start for a reason that a restart does not cure (a wrong setting, a database to be looked at);
+79 the database could not be migrated, or nothing was served from it after its migration.
 """
 
 import faulthandler
@@ -52,6 +53,7 @@ def main() -> int:
         return service.run(settings, socket, notifier)
     except Refusal as refusal:
         log.error(refusal)
+        notifier.status(str(refusal))
         return refusal.exit_code
     except KeyboardInterrupt:
         return 0

@@ -125,6 +125,11 @@ impl Host {
         self.path("/run/covalentctl/refusal.json")
     }
 
+    /// Why the unit's next start is refused, since the one before has failed.
+    pub fn failed_start(&self) -> PathBuf {
+        self.path("/run/covalentctl/failed-start.json")
+    }
+
     /// While it is there, the server starts no workflow. In the unit's `RuntimeDirectory=`.
     pub fn drain_mark(&self) -> PathBuf {
         self.path("/run/covalent/draining")

@@ -5,13 +5,13 @@ use anyhow::{Context, Result};
 use crate::apply::carry;
 use crate::database;
 use crate::failpoint;
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::local;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::state::{Held, Lock, State};
+use crate::state::{FailedAttempt, Held, Lock, State, refuse_next_start};
 use crate::systemd;
 use crate::wanted::Wanted;
 
@@ -121,7 +121,77 @@ fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Hel
     (instead_of.as_ref() != Some(&target.manifest.fingerprint)).then(|| Held {
         generation: target.manifest.id.clone(),
         instead_of,
+        because: None,
     })
+}
+
+/// For the end of the unit's processes: if the server could not migrate the database, or could not
+/// start with the migrated one, makes the environment and the database of before the active ones,
+/// which the unit starts next. Where there is no way back, the next start is refused.
+///
+/// `reason` is what the server said last.
+pub fn after_failed_migration(host: &Host, reason: &str, progress: &Progress) -> Result<()> {
+    let lock = Lock::acquire(host, progress)?;
+    local::recover(host, &lock)?;
+    let active = Generation::active(host);
+    let tried = active.as_ref().map_or("", |active| &active.manifest.id);
+    let error = Failure::error(
+        Kind::Database,
+        format!("the server could not start with {tried} and the database: {reason}"),
+        format!(
+            "covalentctl logs -n 50 says more; to try again: covalentctl rollback \
+             --keep-database {tried}"
+        ),
+    );
+    match &active {
+        Some(active) => match way_back(host, active) {
+            Ok((target, way_back)) => {
+                let mut state = State::read(host);
+                carry(host, active, &mut state, &[], progress)?;
+                if let Some(way_back) = way_back {
+                    way_back.go()?;
+                }
+                let id = active.manifest.id.clone();
+                let because = Some(FailedAttempt::new(&error, None));
+                state.held =
+                    instead_of(host, &mut state, &target).map(|held| Held { because, ..held });
+                state.previous = Some(id);
+                state.write(host)?;
+                target.activate(host)?;
+                progress.warn(&format!(
+                    "{}\nso {} is the environment again, with the database of before",
+                    failure::describe(&error),
+                    target.manifest.id
+                ));
+                Ok(())
+            }
+            Err(none) => refuse_next_start(host, &error.context(failure::describe(&none))),
+        },
+        None => refuse_next_start(host, &error),
+    }
+}
+
+/// The environment to go back to by itself, and the way back of the database.
+fn way_back(host: &Host, active: &Generation) -> Result<(Generation, Option<database::Return>)> {
+    if State::read(host)
+        .held
+        .is_some_and(|held| held.because.is_some())
+    {
+        return Err(unknown(format!(
+            "{} was gone back to already",
+            active.manifest.id
+        )));
+    }
+    let target = choose(host, active, None)?;
+    let revision = target.manifest.database_revision.as_deref();
+    let revision = revision.filter(|_| target.runs()).ok_or_else(|| {
+        unknown(format!(
+            "{} can't be gone back to by itself",
+            target.manifest.id
+        ))
+    })?;
+    let way_back = database::Return::new(host, &target, revision)?;
+    Ok((target, way_back))
 }
 
 fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generation> {

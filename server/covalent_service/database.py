@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from covalent_service import secrets
 from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
-from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+from covalent_service.refusal import MIGRATION_FAILED, NEEDS_ATTENTION, Refusal
 
 if TYPE_CHECKING:
     from covalent_dispatcher._db.datastore import DataStore
@@ -51,14 +51,14 @@ def check_url(url: str | None) -> None:
         ) from None
 
 
-def prepare(store: "DataStore") -> None:
-    """Bring the schema to the revision of this Covalent."""
+def prepare(store: "DataStore") -> bool:
+    """Bring the schema to the revision of this Covalent; tell whether it was of another one."""
     try:
         revision, head = store.current_revision(), store.current_head()
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(f"cannot open the database {_name(store)}: {_reason(error)}") from None
     if revision == head:
-        return
+        return False
     if store.engine.url.get_backend_name() == "sqlite":
         _upgrade_file(store, Path(store.engine.url.database), revision, head)
     elif revision is None:
@@ -70,6 +70,7 @@ def prepare(store: "DataStore") -> None:
             "the settings of the service",
             NEEDS_ATTENTION,
         )
+    return revision is not None
 
 
 def unfinished(store: "DataStore") -> list[Workflow]:
@@ -146,7 +147,7 @@ def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: st
             f"the database {file} (revision {revision or 'none'}) cannot be brought to revision "
             f"{head}: {_reason(error)}. It was left as it is: move it away to start with a new "
             "one, or go back to the Covalent that wrote it",
-            NEEDS_ATTENTION,
+            MIGRATION_FAILED,
         ) from None
     finally:
         _remove(draft)

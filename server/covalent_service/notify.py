@@ -20,7 +20,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Show `text` in `systemctl status`."""
-        self.send(f"STATUS={text}")
+        self.send("STATUS=" + " ".join(text.split()))
 
     def send(self, message: str) -> None:
         """Send one message. Who does not listen any more misses it; the service goes on."""

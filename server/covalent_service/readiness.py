@@ -28,6 +28,7 @@ class Readiness(Thread):
         settings: Settings,
         listener: socket.socket,
         notifier: Notifier,
+        ready: Callable[[], None],
         give_up: Callable[[str], None],
     ) -> None:
         super().__init__(name="readiness", daemon=True)
@@ -35,6 +36,7 @@ class Readiness(Thread):
         host, self._port = listener.getsockname()
         self._host = "127.0.0.1" if host == "0.0.0.0" else host
         self._notifier = notifier
+        self._ready = ready
         self._give_up = give_up
 
     def run(self) -> None:
@@ -44,6 +46,7 @@ class Readiness(Thread):
                 self._give_up(f"not ready after {START_TIMEOUT} seconds: {QUESTION} gave {answer}")
                 return
             time.sleep(INTERVAL)
+        self._ready()
         self._notifier.send(f"READY=1\nSTATUS=serving at {self._settings.url}")
         SERVICE.info("ready at %s", self._settings.url)
         if self._notifier.watchdog:

@@ -24,7 +24,7 @@ from covalent_service import (
 from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
-from covalent_service.refusal import FAILED
+from covalent_service.refusal import FAILED, MIGRATION_FAILED, Refusal
 from covalent_service.same_origin import SameOrigin
 from covalent_service.settings import Settings
 
@@ -44,10 +44,18 @@ def run(settings: Settings, listener: socket.socket, notifier: Notifier) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     children.adopt()
+    service = _Service(settings, listener, notifier)
     try:
-        return _Service(settings, listener, notifier).run()
+        return service.run()
     except StopRequested:
         return 0
+    except Refusal as refusal:
+        raise Refusal(str(refusal), service.exit_code_of(refusal.exit_code)) from refusal
+    except Exception as error:
+        if service.exit_code_of(FAILED) == FAILED:
+            raise
+        SERVICE.exception("the server failed")
+        raise Refusal(f"{type(error).__name__}: {error}", MIGRATION_FAILED) from None
     finally:
         children.kill()
 
@@ -65,6 +73,8 @@ class _Service:
         self._server: Any = None
         self._running: list[interrupted.Workflow] = []
         self._exit_code = 0
+        self._reason = ""
+        self._migrated = False  # and not ready since
         self._finishing = Lock()
 
     def run(self) -> int:
@@ -76,7 +86,9 @@ class _Service:
         cluster = self._start_cluster() if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._begin_to_stop, self._note_running)
-        Readiness(self._settings, self._listener, self._notifier, self._fail).start()
+        Readiness(
+            self._settings, self._listener, self._notifier, self._ready, self._fail
+        ).start()
         if cluster:
             Thread(target=self._watch, args=(cluster,), name="dask", daemon=True).start()
         # uvicorn takes the signals over as it starts, and raises them again when it is done.
@@ -85,10 +97,20 @@ class _Service:
         try:
             self._server.run(sockets=[self._listener])
         except SystemExit:
-            SERVICE.error("the server ended while it was starting")
-            self._exit_code = FAILED
+            self._reason = "the server ended while it was starting"
+            SERVICE.error(self._reason)
+            self._exit_code = self.exit_code_of(FAILED)
         self._finish()
+        if self._reason:
+            self._notifier.status(self._reason)
         return self._exit_code
+
+    def exit_code_of(self, code: int) -> int:
+        """The exit code of a failure that would have this one without a migration before it."""
+        return MIGRATION_FAILED if self._migrated else code
+
+    def _ready(self) -> None:
+        self._migrated = False
 
     def _prepare_database(self) -> None:
         self._notifier.status("preparing the database")
@@ -96,7 +118,7 @@ class _Service:
             from covalent_dispatcher._db.datastore import workflow_db
 
         self._store = workflow_db
-        database.prepare(workflow_db)
+        self._migrated = database.prepare(workflow_db)
         left = database.unfinished(workflow_db)
         database.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)
@@ -145,7 +167,8 @@ class _Service:
 
     def _fail(self, reason: str) -> None:
         SERVICE.error(reason)
-        self._exit_code = FAILED
+        self._reason = reason
+        self._exit_code = self.exit_code_of(FAILED)
         self._server.should_exit = True
         self._begin_to_stop()
 

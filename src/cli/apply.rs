@@ -13,7 +13,7 @@ use crate::generation::Generation;
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settings::{Restart, Settings};
-use crate::state::{needs_root, note_refusal};
+use crate::state::{heed_failed_start, needs_root, note_refusal};
 use crate::systemd;
 
 /// Make the environment what it should be
@@ -59,6 +59,7 @@ impl Apply {
             false => Progress::interactive(),
         };
         if self.at_start {
+            heed_failed_start(host)?;
             check_environment_file(host, &progress)?;
         }
         let caller = match (self.at_start, self.transaction) {

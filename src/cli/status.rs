@@ -116,11 +116,11 @@ impl Report {
         };
         let state = State::read(host);
         let environment = Generation::active(host);
-        let held = state.held.is_some_and(|held| {
-            environment
-                .as_ref()
-                .is_some_and(|active| active.manifest.id == held.generation)
-        });
+        let active_id = environment.as_ref().map(|active| &active.manifest.id);
+        let held = state
+            .held
+            .filter(|held| active_id == Some(&held.generation));
+        let because = held.as_ref().and_then(|held| held.because.clone());
         Report {
             version: 1,
             service: Service {
@@ -134,13 +134,13 @@ impl Report {
             draining: drain::is_draining(host),
             runs_from: runs_from(&main_process, environment.as_ref()),
             interrupted: Interrupted::read(host),
-            held,
+            held: held.is_some(),
             environment: environment.map(|generation| Environment {
                 interpreter_is_there: generation.has_interpreter(),
                 path: generation.path,
                 manifest: generation.manifest,
             }),
-            failure: state.failure,
+            failure: state.failure.or(because),
         }
     }
 
@@ -244,7 +244,10 @@ impl Report {
             let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
             let mut what = paint(
                 bad,
-                &format!("the newest environment could not be made, {when}"),
+                &match failure.kind == Kind::Database.name() {
+                    true => format!("the newest environment could not be started, {when}"),
+                    false => format!("the newest environment could not be made, {when}"),
+                },
             );
             what += &format!("\n{}", failure.message);
             if !failure.next.is_empty() {

@@ -366,13 +366,26 @@ class Refusing(unittest.TestCase):
             server.stop()
             server.query("UPDATE alembic_version SET version_num = 'unknown'")
             before = server.database.read_bytes()
-            self.assertEqual(server.refuse(), 78)
+            self.assertEqual(server.refuse(), 79)
             self.assertIn("cannot be brought to revision", server.output)
             self.assertEqual(server.database.read_bytes(), before)
             self.assertEqual(list(server.database.parent.glob("*.upgrading*")), [])
 
 
 class Upgrading(unittest.TestCase):
+    def test_a_start_that_fails_after_a_migration_says_so(self):
+        with Served() as server:
+            server.start(COVALENT_DISABLE_DASK="1")
+            server.stop()
+            downgrade(server)
+            (server.home / ".config/covalent/covalent.conf").write_text(
+                '[dask]\nnum_workers = 1\nmem_per_worker = "much"\n'
+            )
+            self.assertEqual(server.refuse(), 79)
+            self.assertIn("the Dask cluster did not start: ", server.output)
+            # The next one finds nothing to migrate, and fails like any other.
+            self.assertEqual(server.refuse(), 1)
+
     def test_results_of_0_238_can_be_fetched(self):
         """A database as 0.238 leaves it, which notes whole folders and bare names of files."""
         with Served() as server:
