@@ -4,6 +4,7 @@
 //! output. Every run has a time limit.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -142,11 +143,23 @@ impl Command {
         self
     }
 
+    /// Gives it `file` as its standard input.
+    pub fn stdin(mut self, file: File) -> Command {
+        self.inner.stdin(file);
+        self
+    }
+
     /// Runs it to its end; an unsuccessful end is a [`CommandFailed`].
     pub fn run(self) -> Result<Output> {
+        self.run_accepting(|code| code == 0)
+    }
+
+    /// The same where more statuses than 0 are none of a failure.
+    pub fn run_accepting(self, is_success: impl Fn(i32) -> bool) -> Result<Output> {
         let line = self.line();
         let output = self.output()?;
-        if output.succeeded() {
+        let code = output.status.and_then(|status| status.code());
+        if code.is_some_and(is_success) {
             Ok(output)
         } else {
             Err(Error::new(CommandFailed { line, output }))

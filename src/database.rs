@@ -3,7 +3,6 @@
 //! Before the launcher migrates a database file, it links it to the same name with the revision
 //! at its end (`server/covalent_service/database.py`).
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -13,11 +12,11 @@ use anyhow::{Context, Result};
 
 use crate::account::Account;
 use crate::command::Command;
-use crate::environment_file::EnvironmentFile;
 use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
+use crate::places::{Database, Places};
 
 /// Reading one row; a server in the middle of a write may hold it up.
 const QUESTION_LIMIT: Duration = Duration::from_secs(60);
@@ -30,7 +29,7 @@ print(*database.execute('SELECT version_num FROM alembic_version').fetchone())";
 
 /// What SQLite keeps beside a database that was not closed: it belongs to that one alone
 /// (sqlite.org, Temporary Files Used By SQLite).
-const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+pub const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// A change of the database from what it is now to an earlier state.
 #[derive(Debug)]
@@ -44,9 +43,7 @@ impl Return {
     /// Prepares the way back to the revision `to`, which `target` works with, or says why there is
     /// none; nothing if the database is of that revision, or not there yet.
     pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<Return>> {
-        let file = EnvironmentFile::read(host)?;
-        let value = |name: &str| file.get(name).filter(|value| !value.is_empty());
-        if value("COVALENT_DATABASE_URL").is_some() {
+        let Database::File(database) = Places::read(host)?.database else {
             let active =
                 Generation::active(host).and_then(|active| active.manifest.database_revision);
             return match active.filter(|from| from != to) {
@@ -61,14 +58,7 @@ impl Return {
                      covalentctl rollback --keep-database",
                 )),
             };
-        }
-        let database = host.path(value("COVALENT_DATABASE").map_or_else(
-            || {
-                let base = value("XDG_DATA_HOME").unwrap_or("/var/lib/covalent/.local/share");
-                Path::new(base).join("covalent/dispatcher_db.sqlite")
-            },
-            PathBuf::from,
-        ));
+        };
         if !database.exists() {
             return Ok(None);
         }
@@ -105,9 +95,9 @@ impl Return {
         chown(&self.earlier, Some(owner.uid()), Some(owner.gid())).with_context(action)?;
         fs::hard_link(&self.database, &self.aside).with_context(action)?;
         for companion in COMPANIONS {
-            let from = with_end(&self.database, companion);
+            let from = file::with_end(&self.database, companion);
             if from.exists() {
-                fs::rename(from, with_end(&self.aside, companion)).with_context(action)?;
+                fs::rename(from, file::with_end(&self.aside, companion)).with_context(action)?;
             }
         }
         fs::rename(&self.earlier, &self.database).with_context(action)?;
@@ -132,18 +122,12 @@ fn revision(host: &Host, target: &Generation, database: &Path) -> Result<String>
 }
 
 fn beside(database: &Path, revision: &str) -> PathBuf {
-    with_end(database, &format!(".{revision}"))
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(end);
-    name.into()
+    file::with_end(database, &format!(".{revision}"))
 }
 
 /// The path, or the first one with a number behind it that is not taken.
 fn unused(path: PathBuf) -> PathBuf {
-    let numbered = (2u32..).map(|number| with_end(&path, &format!(".{number}")));
+    let numbered = (2u32..).map(|number| file::with_end(&path, &format!(".{number}")));
     std::iter::once(path.clone())
         .chain(numbered)
         .find(|path| !path.exists())

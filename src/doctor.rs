@@ -11,7 +11,7 @@ use crate::generation::{Generation, changes};
 use crate::host::Host;
 use crate::server;
 use crate::settings::{Network, Settings};
-use crate::state::State;
+use crate::state::{Held, State};
 use crate::systemd;
 use crate::wanted::Wanted;
 
@@ -180,6 +180,16 @@ fn environment(host: &Host) -> Verdict {
     }
     let path = generation.path.display();
     match (wanted(host), State::read(host).held) {
+        (
+            _,
+            Some(Held {
+                generation: id,
+                because: Some(failed),
+                ..
+            }),
+        ) if id == generation.manifest.id => {
+            doubtful(format!("it works, but {}", failed.message), failed.next)
+        }
         (_, Some(held)) if held.generation == generation.manifest.id => {
             good(format!("{path}, kept by covalentctl rollback"))
         }

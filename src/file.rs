@@ -90,6 +90,13 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("setting the mode of {}", path.display()))
 }
 
+/// The path with `end` behind its name.
+pub fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 fn sync_folder(folder: &Path) -> Result<()> {
     fs::File::open(folder)
         .and_then(|folder| folder.sync_all())

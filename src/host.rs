@@ -37,6 +37,16 @@ impl Host {
             .join(absolute.strip_prefix("/").unwrap_or(absolute))
     }
 
+    /// What [`Host::path`] was given.
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(self.member(path))
+    }
+
+    /// The same below the root, as tar(1) names it.
+    pub fn member(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).unwrap_or(path).into()
+    }
+
     /// The path that Covalent's own instructions name: a link to the active generation.
     pub fn environment(&self) -> PathBuf {
         self.path("/opt/virtualenvs/covalent")
@@ -93,6 +103,16 @@ impl Host {
     /// The launcher: a folder that Python runs.
     pub fn launcher(&self) -> PathBuf {
         self.path("/usr/libexec/covalent/server")
+    }
+
+    /// The folder of the settings.
+    pub fn etc(&self) -> PathBuf {
+        self.path("/etc/covalent")
+    }
+
+    /// The folder of backups.
+    pub fn backups(&self) -> PathBuf {
+        self.path("/var/backups/covalent")
     }
 
     /// The server's environment, in the format of systemd's `EnvironmentFile=`.

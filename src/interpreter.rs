@@ -237,6 +237,7 @@ mod tests {
             interpreter: interpreter.map(PathBuf::from),
             generations: 2,
             restart: Default::default(),
+            backups: 1,
             network: Default::default(),
             index: Default::default(),
         }

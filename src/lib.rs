@@ -6,6 +6,7 @@
 pub mod account;
 pub mod api;
 pub mod apply;
+pub mod backup;
 pub mod cli;
 pub mod command;
 pub mod database;
@@ -19,6 +20,7 @@ pub mod generation;
 pub mod host;
 pub mod interpreter;
 pub mod local;
+pub mod places;
 pub mod progress;
 pub mod requirement;
 pub mod rollback;

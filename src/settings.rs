@@ -15,6 +15,9 @@ use crate::host::Host;
 /// How many generations stay: the active one, and one to go back to.
 const DEFAULT_GENERATIONS: usize = 2;
 
+/// How many backups stay: a working week.
+const DEFAULT_BACKUPS: usize = 5;
+
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +26,7 @@ struct Written {
     generations: Option<usize>,
     network: Option<Network>,
     restart: Option<Restart>,
+    backups: Option<usize>,
     index: WrittenIndex,
 }
 
@@ -83,6 +87,8 @@ pub struct Settings {
     pub network: Network,
     /// When the server is restarted after a change of its environment.
     pub restart: Restart,
+    /// How many backups to keep of those that are made without a name; at least 1.
+    pub backups: usize,
     /// Where wheels come from beside the packages' own folders.
     pub index: Index,
 }
@@ -175,11 +181,16 @@ fn check(written: Written) -> Result<Settings, String> {
     if generations == 0 {
         return Err("generations = 0 must be at least 1: the active one stays".into());
     }
+    let backups = written.backups.unwrap_or(DEFAULT_BACKUPS);
+    if backups == 0 {
+        return Err("backups = 0 must be at least 1: the one just made stays".into());
+    }
     Ok(Settings {
         interpreter: written.interpreter,
         generations,
         network: written.network.unwrap_or_default(),
         restart: written.restart.unwrap_or_default(),
+        backups,
         index: Index {
             url: index.url,
             username: index.username,

@@ -222,6 +222,7 @@ mod tests {
             interpreter: None,
             generations: 2,
             restart: Default::default(),
+            backups: 1,
             network,
             index: Index::default(),
         }

@@ -204,6 +204,7 @@ mod tests {
                 interpreter: None,
                 generations: 2,
                 restart: Default::default(),
+                backups: 1,
                 network: Default::default(),
                 index: Default::default(),
             };

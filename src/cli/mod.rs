@@ -2,6 +2,7 @@
 
 mod add;
 mod apply;
+mod backup;
 mod doctor;
 mod drain;
 mod history;
@@ -9,6 +10,7 @@ mod list;
 mod logs;
 mod remove;
 mod restart;
+mod restore;
 mod rollback;
 mod run;
 mod serve;
@@ -29,7 +31,8 @@ use crate::space;
 /// The packages and the unit call covalentctl by themselves. By hand it tells how the server is
 /// (status, doctor), adds Python packages of yours to its environment (add, remove, list, upgrade),
 /// goes back to an earlier environment (history, rollback), makes the environment what it should
-/// be after an edit (apply), and runs commands in it (run).
+/// be after an edit (apply), runs commands in it (run), keeps what the server holds (backup,
+/// restore), and ends or restarts it without an end for the workflows that run (drain, restart).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -49,6 +52,8 @@ enum Verb {
     Status(status::Status),
     Doctor(doctor::Doctor),
     Logs(logs::Logs),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Drain(drain::Drain),
     Restart(restart::Restart),
     Run(run::Run),
@@ -70,6 +75,8 @@ impl Arguments {
             Verb::Status(verb) => verb.run(&host),
             Verb::Doctor(verb) => verb.run(&host),
             Verb::Logs(verb) => verb.run(&host),
+            Verb::Backup(verb) => verb.run(&host),
+            Verb::Restore(verb) => verb.run(&host),
             Verb::Drain(verb) => verb.run(&host),
             Verb::Restart(verb) => verb.run(&host),
             Verb::Run(verb) => verb.run(&host),

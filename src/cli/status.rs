@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{self, Running, Workflow};
+use crate::backup;
 use crate::drain;
 use crate::failure::Kind;
 use crate::generation::{Generation, Manifest};
@@ -52,6 +53,8 @@ struct Report {
     runs_from: Option<String>,
     /// The workflows that the server's end interrupted last; for root and the service account.
     interrupted: Option<Interrupted>,
+    /// The newest backup in /var/backups/covalent; for root.
+    last_backup: Option<PathBuf>,
     /// Why the newest attempt to build the wanted environment failed.
     failure: Option<FailedAttempt>,
 }
@@ -134,6 +137,7 @@ impl Report {
             draining: drain::is_draining(host),
             runs_from: runs_from(&main_process, environment.as_ref()),
             interrupted: Interrupted::read(host),
+            last_backup: backup::newest(host),
             held: held.is_some(),
             environment: environment.map(|generation| Environment {
                 interpreter_is_there: generation.has_interpreter(),
@@ -239,6 +243,11 @@ impl Report {
                 rows.push(("environment", what));
                 rows.push(("executors", executors.join(", ")));
             }
+        }
+        if let Some(path) = &self.last_backup {
+            rows.push(("last backup", path.display().to_string()));
+        } else if rustix::process::geteuid().is_root() {
+            rows.push(("last backup", "none: sudo covalentctl backup".into()));
         }
         if let Some(failure) = &self.failure {
             let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");

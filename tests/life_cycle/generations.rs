@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::tree::{Tree, next_second};
+use crate::tree::{Tree, next_second, sqlite};
 
 /// A tree with two generations; the older one lacks the package `numpy`.
 fn two() -> Tree {
@@ -123,29 +122,12 @@ fn a_rollback_without_its_interpreter_or_to_nowhere_is_refused() {
 fn a_rollback_brings_the_database_of_before_its_migration_back() {
     let tree = two();
     let older = history(&tree)[1]["id"].as_str().unwrap().to_string();
-    let revise = |folder: &Path, revision: &str| {
-        let file = folder.join("manifest.json");
-        let mut manifest: serde_json::Value =
-            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        manifest["database_revision"] = revision.into();
-        fs::write(&file, manifest.to_string()).unwrap();
-    };
-    revise(&tree.path("opt/virtualenvs/.covalent").join(&older), "aa");
-    revise(&tree.environment(), "bb");
+    let older = tree.path("opt/virtualenvs/.covalent").join(&older);
+    tree.edit_manifest(&older, "database_revision", "aa");
+    tree.edit_manifest(&tree.environment(), "database_revision", "bb");
     let active = tree.active();
     let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
-    let at = |path: &str, revision: &str| {
-        let path = tree.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        sqlite(
-            &path,
-            &format!(
-                "CREATE TABLE alembic_version (version_num TEXT); \
-                                INSERT INTO alembic_version VALUES ('{revision}')"
-            ),
-        );
-    };
-    at(database, "bb");
+    tree.database(database, "bb", "w");
     let said = tree.refused(&["rollback"], 13);
     assert!(
         said.contains("at revision bb") && said.contains("dispatcher_db.sqlite.aa"),
@@ -153,7 +135,7 @@ fn a_rollback_brings_the_database_of_before_its_migration_back() {
     );
     assert_eq!(tree.active(), active);
 
-    at(&format!("{database}.aa"), "aa");
+    tree.database(&format!("{database}.aa"), "aa", "w");
     let said = tree.ok(&["rollback"]);
     assert!(said.contains("dispatcher_db.sqlite.bb"), "{said}");
     let revision = |path: &str| sqlite(&tree.path(path), "SELECT version_num FROM alembic_version");
@@ -162,19 +144,49 @@ fn a_rollback_brings_the_database_of_before_its_migration_back() {
     assert_ne!(tree.active(), active);
 }
 
-/// What Python's sqlite3 prints of the last statement.
-fn sqlite(file: &Path, statements: &str) -> String {
-    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as database:\n    \
-                  for statement in sys.argv[2].split(';'):\n        \
-                  for row in database.execute(statement):\n            print(*row)";
-    let output = Command::new("python3")
-        .args(["-c", script])
-        .arg(file)
-        .arg(statements)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+#[test]
+fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
+    let tree = two();
+    let (newer, older) = (tree.environment(), history(&tree)[1]["id"].clone());
+    let older = tree
+        .path("opt/virtualenvs/.covalent")
+        .join(older.as_str().unwrap());
+    tree.edit_manifest(&older, "database_revision", "aa");
+    tree.edit_manifest(&newer, "database_revision", "bb");
+    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+    tree.database(database, "aa", "w");
+    let stopped = |status: &str| {
+        let mut command = tree.command(&["rollback", "--after-failed-migration"]);
+        let output = command.env("EXIT_STATUS", status).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    stopped("1");
+    assert_eq!(tree.environment(), newer, "another failure");
+
+    stopped("79");
+    assert_eq!(tree.environment(), older);
+    tree.ok(&["apply", "--at-start"]);
+    assert_eq!(tree.environment(), older, "it stays");
+    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    let message = status["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("could not start with"), "{message}");
+    let next = status["failure"]["next"].as_str().unwrap();
+    assert!(next.contains("covalentctl logs"), "{next}");
+
+    // Neither of them can: the start is refused once, and the next one is tried.
+    stopped("79");
+    assert_eq!(tree.environment(), older);
+    let said = tree.refused(&["apply", "--at-start"], 13);
+    assert!(said.contains("was gone back to already"), "{said}");
+    let said = tree.refused(&["serve"], 13);
+    assert!(said.contains("the server is not started"), "{said}");
+    tree.ok(&["apply", "--at-start"]);
+
+    // What is new is built and tried again, and the reason is history.
+    tree.write("etc/covalent/requirements.d/new.txt", "six\n");
+    tree.ok(&["apply"]);
+    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    assert!(status["failure"].is_null(), "{status}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! uv and Python are scripts here: what is tested is what covalentctl makes of them. The real
 //! ones are in the tests that boot machines.
 
+mod backups;
 mod environment;
 mod generations;
 mod own_packages;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`,
@@ -61,7 +61,7 @@ elif arguments[1] == "compile":
 pub const PYTHON: &str = r#"#!/bin/sh
 case "$*" in
     *compile.py*) echo "compile $#" >> "$(dirname "$0")/../../compilations" ;;
-    *alembic_version*) exec /usr/bin/python3 "$@" ;;
+    *alembic_version* | *snapshot.py*) exec /usr/bin/python3 "$@" ;;
     *verify.py*) echo '{"covalent": "0.240.0", "executors": ["dask", "local"]}' ;;
     *implementation*)
         echo '{"implementation": "cpython", "version": [3, 11, 2], "abi": "x", "missing": []}' ;;
@@ -81,6 +81,8 @@ impl Tree {
         );
         tree.write("usr/share/covalent/wheelhouse/x.whl", "");
         fs::create_dir_all(tree.path("opt")).unwrap();
+        let snapshot = include_str!("../../server/snapshot.py");
+        tree.write("usr/libexec/covalent/server/snapshot.py", snapshot);
         tree
     }
 
@@ -98,6 +100,26 @@ impl Tree {
     pub fn program(&self, path: &str, content: &str) {
         let path = self.write(path, content);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Makes a database of that revision with one workflow in it.
+    pub fn database(&self, path: &str, revision: &str, workflow: &str) {
+        let file = self.write(path, "");
+        let statements = format!(
+            "CREATE TABLE alembic_version (version_num TEXT); \
+             INSERT INTO alembic_version VALUES ('{revision}'); \
+             CREATE TABLE lattices (name TEXT); INSERT INTO lattices VALUES ('{workflow}')"
+        );
+        sqlite(&file, &statements);
+    }
+
+    /// Changes a field of the manifest of an environment.
+    pub fn edit_manifest(&self, environment: &Path, field: &str, value: &str) {
+        let file = environment.join("manifest.json");
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        manifest[field] = value.into();
+        fs::write(&file, manifest.to_string()).unwrap();
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -168,4 +190,19 @@ impl Tree {
 /// Identifiers hold the second in which a generation was made.
 pub fn next_second() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
+}
+
+/// What Python's sqlite3 prints of the last statement.
+pub fn sqlite(file: &Path, statements: &str) -> String {
+    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as database:\n    \
+                  for statement in sys.argv[2].split(';'):\n        \
+                  for row in database.execute(statement):\n            print(*row)";
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .arg(file)
+        .arg(statements)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -1,0 +1,35 @@
+//! `covalentctl backup`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::apply::require_root;
+use crate::backup;
+use crate::host::Host;
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// Back up the database, the results of all workflows, and the settings
+///
+/// The server may run: the copy of its database is consistent in itself. The archive (tar) is
+/// readable by root alone, and its place is printed. `covalentctl restore` brings it back, on
+/// this machine or on another one.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The archive to write, compressed by gzip if its name ends in .gz, otherwise by zstd; without
+    /// it, a new one in /var/backups/covalent, where the newest stay as the setting `backups` says
+    file: Option<PathBuf>,
+}
+
+impl Backup {
+    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        require_root(host)?;
+        let keep = Settings::read(host)?.backups;
+        let made = backup::create(host, self.file.as_deref(), keep, &Progress::interactive())?;
+        println!("{}", made.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}

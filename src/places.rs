@@ -1,0 +1,61 @@
+//! Where the server keeps what it keeps, as `covalent.env` says (`covalent_service/settings.py`).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::environment_file::EnvironmentFile;
+use crate::host::Host;
+use crate::server::DATABASE_VARIABLE;
+
+/// Covalent's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// An SQLite file.
+    File(PathBuf),
+    /// A database server, by its address. It may hold a password.
+    Server(String),
+}
+
+/// What the server keeps.
+#[derive(Debug)]
+pub struct Places {
+    /// The database.
+    pub database: Database,
+    /// The folder of what goes into tasks and comes out of them.
+    pub data: PathBuf,
+    /// `covalent.conf`.
+    pub configuration: PathBuf,
+}
+
+impl Places {
+    /// Reads `covalent.env`.
+    pub fn read(host: &Host) -> Result<Places> {
+        let file = EnvironmentFile::read(host)?;
+        let value = |name: &str| file.get(name).filter(|value| !value.is_empty());
+        let home = value("HOME").map_or_else(|| "/var/lib/covalent".into(), PathBuf::from);
+        let path = |name: &str, default: &dyn Fn() -> PathBuf| {
+            value(name).map_or_else(default, PathBuf::from)
+        };
+        let share = path("XDG_DATA_HOME", &|| home.join(".local/share")).join("covalent");
+        let config = || path("XDG_CONFIG_DIR", &|| home.join(".config/covalent"));
+        let data = path("COVALENT_DATA_DIR", &|| {
+            home.join(".local/share/covalent/data")
+        });
+        Ok(Places {
+            database: match value(DATABASE_VARIABLE) {
+                Some(address) => Database::Server(address.into()),
+                None => Database::File(host.path(path("COVALENT_DATABASE", &|| {
+                    share.join("dispatcher_db.sqlite")
+                }))),
+            },
+            data: resolved(&host.path(data)),
+            configuration: host.path(path("COVALENT_CONFIG_DIR", &config).join("covalent.conf")),
+        })
+    }
+}
+
+/// The launcher does the same: Covalent notes the path without links.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
+}

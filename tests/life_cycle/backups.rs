@@ -1,0 +1,135 @@
+//! Backups, with the real tar and the real SQLite.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::tree::{Tree, next_second, sqlite};
+
+const DATABASE: &str = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+const RESULT: &str = "var/lib/covalent/.local/share/covalent/data/a/result.tobj";
+const SETTINGS: &str = "etc/covalent/covalent.env";
+
+/// A machine with a workflow, its result and a setting.
+fn used() -> Tree {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    tree.database(DATABASE, "aa", "before");
+    tree.write(RESULT, "before");
+    tree.write(SETTINGS, "COVALENT_SVC_PORT=48123\n");
+    tree
+}
+
+fn back_up(tree: &Tree) -> PathBuf {
+    let output = tree.covalentctl(&["backup"]);
+    assert!(output.status.success(), "{output:?}");
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+fn workflow(tree: &Tree) -> String {
+    sqlite(&tree.path(DATABASE), "SELECT name FROM lattices")
+}
+
+fn read(tree: &Tree, path: &str) -> String {
+    fs::read_to_string(tree.path(path)).unwrap()
+}
+
+#[test]
+fn a_backup_comes_back_and_what_was_there_stays_beside_it() {
+    let tree = used();
+    let archive = back_up(&tree);
+    let mode = fs::metadata(&archive).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "secrets are in it");
+
+    sqlite(&tree.path(DATABASE), "UPDATE lattices SET name = 'after'");
+    tree.write(RESULT, "after");
+    tree.write(SETTINGS, "COVALENT_SVC_PORT=48999\n");
+    let said = tree.ok(&["restore", archive.to_str().unwrap()]);
+    assert_eq!(
+        (workflow(&tree), read(&tree, RESULT)),
+        ("before\n".into(), "before".into())
+    );
+    assert_eq!(
+        read(&tree, SETTINGS),
+        "COVALENT_SVC_PORT=48999\n",
+        "not asked for"
+    );
+
+    let aside: Vec<PathBuf> = said
+        .lines()
+        .filter_map(|line| line.split_once("what was there before: "))
+        .map(|(_, path)| path.into())
+        .collect();
+    let [data, database] = &aside[..] else {
+        panic!("{said}")
+    };
+    assert_eq!(
+        fs::read_to_string(data.join("a/result.tobj")).unwrap(),
+        "after"
+    );
+    assert_eq!(sqlite(database, "SELECT name FROM lattices"), "after\n");
+    let beside = fs::read_dir(tree.path("var/lib/covalent/.local/share/covalent")).unwrap();
+    assert_eq!(beside.count(), 4, "something is left");
+
+    tree.ok(&["restore", "--settings", archive.to_str().unwrap()]);
+    assert_eq!(read(&tree, SETTINGS), "COVALENT_SVC_PORT=48123\n");
+}
+
+#[test]
+fn the_newest_backups_stay_and_those_with_a_name() {
+    let tree = used();
+    tree.write("etc/covalent/covalentctl.toml", "backups = 2\n");
+    let named = tree.path("mine.tar.gz");
+    tree.ok(&["backup", named.to_str().unwrap()]);
+    let made: Vec<PathBuf> = (0..3)
+        .map(|_| {
+            next_second();
+            back_up(&tree)
+        })
+        .collect();
+    assert!(!made[0].exists() && made[1].exists() && made[2].exists());
+    tree.ok(&["restore", named.to_str().unwrap()]);
+}
+
+#[test]
+fn what_cannot_come_back_is_told_and_changes_nothing() {
+    let tree = used();
+    // Nothing that can be compressed.
+    let noise = "import random, sys; sys.stdout.buffer.write(random.Random(1).randbytes(1 << 20))";
+    let output = Command::new("python3")
+        .args(["-c", noise])
+        .output()
+        .unwrap();
+    let large = tree.write("var/lib/covalent/.local/share/covalent/data/b", "");
+    fs::write(large, output.stdout).unwrap();
+    let archive = back_up(&tree);
+    let whole = fs::read(&archive).unwrap();
+    let refused = |status: i32, part: &str| {
+        let said = tree.refused(&["restore", archive.to_str().unwrap()], status);
+        assert!(said.contains(part), "{said}");
+        assert_eq!(
+            (workflow(&tree), read(&tree, RESULT)),
+            ("before\n".into(), "before".into())
+        );
+        let beside = fs::read_dir(tree.path("var/lib/covalent/.local/share/covalent")).unwrap();
+        assert_eq!(beside.count(), 2, "something is left");
+    };
+    // The manifest at its start can be read.
+    fs::write(&archive, &whole[..whole.len() * 9 / 10]).unwrap();
+    refused(1, "unpacking");
+    fs::write(&archive, "hello").unwrap();
+    refused(12, "is no backup that this covalentctl has made");
+    fs::remove_file(&archive).unwrap();
+    refused(12, "there is no");
+    fs::write(&archive, &whole).unwrap();
+
+    tree.edit_manifest(&tree.environment(), "database_revision", "bb");
+    let manifest = tree.environment().join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("0.240.0", "0.238.0")).unwrap();
+    refused(13, "the backup is of Covalent 0.240.0, and this is 0.238.0");
+    fs::write(&manifest, text).unwrap();
+    tree.write(SETTINGS, "COVALENT_DATA_DIR=/srv/data\n");
+    refused(3, "its data was in /var/lib/covalent");
+}
