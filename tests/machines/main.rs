@@ -13,6 +13,7 @@ mod own_packages;
 mod piuparts;
 mod plugins;
 mod secrets;
+mod service;
 mod sources;
 mod trouble;
 mod ui;
