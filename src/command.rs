@@ -124,6 +124,14 @@ impl Command {
         self
     }
 
+    /// A variable of its environment.
+    pub fn variable(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
+        let mut variables = self.inner.get_envs();
+        variables
+            .find(|(found, _)| *found == name.as_ref())
+            .and_then(|(_, value)| value.map(OsString::from))
+    }
+
     /// Sets its working directory.
     pub fn current_dir(mut self, folder: &Path) -> Command {
         self.inner.current_dir(folder);

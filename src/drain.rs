@@ -4,7 +4,7 @@
 //! systemd removes it with the folder it is in when the server stops.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::file;
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::server::Address;
+use crate::systemd;
 
 /// How often the server is asked. Between two answers that nothing runs, a workflow that was
 /// accepted just before the mark has begun to run.
@@ -114,20 +115,12 @@ fn runs(host: &Host) -> Result<Option<Running>> {
     Ok(None)
 }
 
-/// What the server says that runs; nothing if no server is there.
+/// What the server says that runs; nothing if systemd knows that there is no server.
 fn asked(host: &Host) -> Result<Option<Running>> {
-    match api::running(&Address::now(host), 1) {
-        Ok(running) => Ok(Some(running)),
-        Err(error) if is_refusal(&error) => Ok(None),
-        Err(error) => Err(error),
+    if systemd::is_running(host) && !systemd::is_active(host) {
+        return Ok(None);
     }
-}
-
-fn is_refusal(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == ErrorKind::ConnectionRefused)
+    api::running(&Address::now(host), 1).map(Some)
 }
 
 /// How many workflows run, as a sentence.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::chown;
 
 use anyhow::{Context, Result};
 use rustix::fs::MemfdFlags;
@@ -14,6 +15,7 @@ use crate::account::{self, Account};
 use crate::command::Command;
 use crate::environment_file::EnvironmentFile;
 use crate::failure::{Failure, Kind};
+use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::state::{heed_refusal, needs_root};
@@ -114,9 +116,12 @@ impl std::fmt::Display for Address {
 pub fn serve(host: &Host) -> Result<()> {
     heed_refusal(host)?;
     let generation = active(host)?;
-    // The process's own environment is the unit's, or that of whoever starts it by hand.
-    let mut command = Command::in_place(generation.python());
-    if let Some(address) = std::env::var_os(DATABASE_VARIABLE) {
+    let mut command = match stands_in_for_the_unit(host) {
+        true => in_place_of_the_unit(host, &generation)?,
+        // The process's own environment is the unit's.
+        false => Command::in_place(generation.python()),
+    };
+    if let Some(address) = command.variable(DATABASE_VARIABLE) {
         let number = hand_over(&address).context("handing the address of the database over")?;
         command = command
             .without(DATABASE_VARIABLE)
@@ -125,6 +130,28 @@ pub fn serve(host: &Host) -> Result<()> {
     Err(command
         .args(["-u".into(), host.launcher().into_os_string()])
         .exec())
+}
+
+/// Whether no unit has prepared what the server needs: it never starts it as root.
+pub fn stands_in_for_the_unit(host: &Host) -> bool {
+    host.is_real() && rustix::process::geteuid().is_root()
+}
+
+/// The server where no systemd starts it, as in a container: with the unit's account, folders and
+/// variables. Those that the caller has set count more than those of `covalent.env`.
+fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Command> {
+    let account = service_account(host)?;
+    let folder = host.path(RUNTIME_DIRECTORY);
+    file::make_folder(&folder, 0o750)?;
+    chown(&folder, Some(account.uid), Some(account.gid))
+        .with_context(|| format!("handing {} over", folder.display()))?;
+    let mut variables = variables(host)?;
+    let given = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
+    Ok(with(Command::unlimited(generation.python()), &variables)
+        .current_dir(&host.path(WORKING_DIRECTORY))
+        .account(&account))
 }
 
 /// The number of an open file that holds `secret`. What a process was started with, its tasks could
@@ -141,37 +168,20 @@ fn hand_over(secret: &OsStr) -> Result<RawFd> {
 /// server's environment; what comes back is why that failed.
 pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
     let generation = active(host)?;
-    let account = Account::service(host)?.with_context(|| {
-        format!(
-            "there is no account {}; install the package again",
-            account::NAME
-        )
-    })?;
+    let account = service_account(host)?;
     let uid = rustix::process::geteuid().as_raw();
     if uid != 0 && uid != account.uid {
         return Err(needs_root("becoming the service account"));
     }
-    let file = EnvironmentFile::read(host)?;
+    let mut variables = variables(host)?;
     // systemd removes the folder of the cache when the server stops; Covalent's own default is
     // in the account's home.
-    let runs = host.path(RUNTIME_DIRECTORY).is_dir();
-    let unit = ENVIRONMENT.iter().copied();
-    let variables = unit
-        .filter(|(name, _)| runs || *name != CACHE_VARIABLE)
-        .chain(
-            file.assignments
-                .iter()
-                .map(|assignment| (assignment.name.as_str(), assignment.value.as_str())),
-        );
-    let (program, arguments) = words.split_first().context("there is no command to run")?;
-    let mut variables: BTreeMap<&str, String> = variables
-        .map(|(name, value)| (name, value.to_string()))
-        .collect();
-    as_tasks_have_it(host, &generation, &mut variables);
-    let mut command = Command::unlimited(program);
-    for (name, value) in &variables {
-        command = command.env(name, value);
+    if !host.path(RUNTIME_DIRECTORY).is_dir() {
+        variables.remove(CACHE_VARIABLE);
     }
+    as_tasks_have_it(host, &generation, &mut variables);
+    let (program, arguments) = words.split_first().context("there is no command to run")?;
+    let mut command = with(Command::unlimited(program), &variables);
     for name in ["TERM", "LANG", "NO_COLOR"] {
         if let Some(value) = std::env::var_os(name) {
             command = command.env(name, value);
@@ -184,15 +194,46 @@ pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
     Err(command.args(arguments).exec())
 }
 
+fn service_account(host: &Host) -> Result<Account> {
+    Account::service(host)?.with_context(|| {
+        format!(
+            "there is no account {}; install the package again",
+            account::NAME
+        )
+    })
+}
+
+/// What the unit sets, and what `covalent.env` does.
+fn variables(host: &Host) -> Result<BTreeMap<String, String>> {
+    let file = EnvironmentFile::read(host)?;
+    let unit = ENVIRONMENT
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    let own = file.assignments.into_iter();
+    Ok(unit
+        .chain(own.map(|assignment| (assignment.name, assignment.value)))
+        .collect())
+}
+
+fn with(command: Command, variables: &BTreeMap<String, String>) -> Command {
+    variables
+        .iter()
+        .fold(command, |command, (name, value)| command.env(name, value))
+}
+
 /// Lets the command find what tasks find (`server/covalent_service/packages.py`): the packages that
 /// they have installed, and the `pip` that installs there.
-fn as_tasks_have_it(host: &Host, generation: &Generation, variables: &mut BTreeMap<&str, String>) {
+fn as_tasks_have_it(
+    host: &Host,
+    generation: &Generation,
+    variables: &mut BTreeMap<String, String>,
+) {
     let [major, minor, _] = generation.manifest.interpreter.version;
     let home = variables.get("HOME").map_or("", String::as_str);
     let site = format!("{home}/site/lib/python{major}.{minor}/site-packages");
-    variables.entry("PYTHONPATH").or_insert(site);
+    variables.entry("PYTHONPATH".into()).or_insert(site);
     let commands = host.launcher().join("bin");
-    let path = variables.entry("PATH").or_default();
+    let path = variables.entry("PATH".into()).or_default();
     *path = format!("{}:{path}", commands.display());
 }
 

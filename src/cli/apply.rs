@@ -41,6 +41,15 @@ pub struct Apply {
 }
 
 impl Apply {
+    /// What the unit does before it starts the server.
+    pub(super) fn at_start() -> Apply {
+        Apply {
+            at_start: true,
+            transaction: false,
+            rebuild: false,
+        }
+    }
+
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
         require_root(host)?;
         let result = self.apply(host);

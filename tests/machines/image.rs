@@ -1,7 +1,8 @@
 //! Installing where nothing runs: in a chroot, as the build of an image does it.
 
 use anyhow::{Result, ensure};
-use machine::packages::{DIST, boot};
+use machine::Machine;
+use machine::packages::{DIST, boot, wait_for_answer};
 
 /// Makes a copy of the machine's root in /image, with what the tools that build images mount.
 const IMAGE: &str = "
@@ -17,6 +18,22 @@ const IMAGE: &str = "
         mount --bind /dev/$device /image/dev/$device
     done";
 
+/// As an image's only command, without systemd's help inside.
+fn serves_in_the_foreground(machine: &Machine) -> Result<()> {
+    machine.ok("mount -t tmpfs none /image/dev/shm
+         systemd-run --quiet --unit serve --setenv COVALENT_SVC_PORT=48123 \
+             chroot /image covalentctl serve")?;
+    wait_for_answer(machine, 48123)?;
+    let who =
+        machine.ok("ps -o user= -p \"$(systemctl show --property MainPID --value serve)\"")?;
+    ensure!(who == "covalent\n", "{who}");
+    machine.ok("systemctl stop serve")?;
+    let said = machine.ok("journalctl --no-pager --unit serve")?;
+    ensure!(said.contains("ready at http://localhost:48123"), "{said}");
+    ensure!(!said.contains("Main process exited"), "{said}");
+    machine.ok("umount /image/dev/shm").map(drop)
+}
+
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn without_systemd_everything_works_but_starting() -> Result<()> {
@@ -29,6 +46,7 @@ fn without_systemd_everything_works_but_starting() -> Result<()> {
     ensure!(state == "enabled\n", "{state}");
     let python = "/opt/virtualenvs/covalent/bin/python";
     machine.ok(&format!("chroot /image {python} -c 'import encodings'"))?;
+    serves_in_the_foreground(&machine)?;
     let running = machine.sh("pgrep --list-full --full [v]irtualenvs/.covalent")?;
     ensure!(running.code() == Some(1), "processes run: {running}");
     machine.ok("chroot /image dpkg --purge covalent-wheels covalent 2>&1")?;
