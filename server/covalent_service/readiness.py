@@ -1,10 +1,10 @@
 """Whether the server answers: asked over the network, as a client would."""
 
 import http.client
-import select
 import socket
 import time
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from threading import Thread
 
 from covalent_service.logs import SERVICE
@@ -74,7 +74,8 @@ class Readiness(Thread):
         connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         try:
             connection.request("GET", QUESTION)
-            if answered and not select.select([connection.sock], [], [], SILENCE)[0]:
+            # Not select(), which fails above descriptor 1023: a busy server has more.
+            if answered and not wait([connection.sock], SILENCE):
                 SERVICE.warning(
                     "%s has not been answered for %d s; the last answer came at %s",
                     QUESTION,

@@ -135,7 +135,9 @@ class _Service:
         adjustments.process_errors()
         adjustments.interface_path(app)
         drain.refuse_new_workflows(dispatcher)
-        adjustments.executor_folders(_executor_manager.executor_plugins_map)
+        if plugins := _executor_manager.executor_plugins_map:  # none with COVALENT_PLUGIN_LOAD=false
+            adjustments.executor_folders(plugins)
+            adjustments.dask_connection(plugins["dask"])
         if not self._settings.terminal:
             adjustments.terminal_off(api)
         config = uvicorn.Config(

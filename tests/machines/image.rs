@@ -24,9 +24,11 @@ fn serves_in_the_foreground(machine: &Machine) -> Result<()> {
          systemd-run --quiet --unit serve --setenv COVALENT_SVC_PORT=48123 \
              chroot /image covalentctl serve")?;
     wait_for_answer(machine, 48123)?;
-    let who =
-        machine.ok("ps -o user= -p \"$(systemctl show --property MainPID --value serve)\"")?;
-    ensure!(who == "covalent\n", "{who}");
+    // The account is known inside alone.
+    let account = machine.ok("stat --format %u /image/var/lib/covalent")?;
+    let pid = "$(systemctl show --property MainPID --value serve)";
+    let who = machine.ok(&format!("stat --format %u \"/proc/{pid}\""))?;
+    ensure!(who == account && who != "0\n", "{who} is not {account}");
     machine.ok("systemctl stop serve")?;
     let said = machine.ok("journalctl --no-pager --unit serve")?;
     ensure!(said.contains("ready at http://localhost:48123"), "{said}");

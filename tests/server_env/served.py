@@ -146,8 +146,15 @@ class Served:
 
         found = set()
         for process in [psutil.Process(self.process.pid), *self.descendants()]:
-            connections = getattr(process, "net_connections", None) or process.connections
-            for connection in connections("inet"):
-                if connection.status == psutil.CONN_LISTEN:
-                    found.add(tuple(connection.laddr))
+            found.update(self._sockets(process, psutil.CONN_LISTEN))
         return found
+
+    def connected(self):
+        """(host, port) of every connection of the server itself."""
+        import psutil
+
+        return self._sockets(psutil.Process(self.process.pid), psutil.CONN_ESTABLISHED)
+
+    def _sockets(self, process, status):
+        connections = getattr(process, "net_connections", None) or process.connections
+        return {tuple(one.laddr) for one in connections("inet") if one.status == status}

@@ -4,12 +4,14 @@ A test named `test_covalent_still_...` that fails means good news: Covalent no l
 what the adjustment is for. Then the adjustment and its tests can go.
 """
 
+import asyncio
 import contextlib
 import importlib
 import inspect
 import io
 import logging
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -32,6 +34,7 @@ import dask.config  # noqa: E402
 from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
 from covalent_dispatcher._service import app_dask  # noqa: E402
 from covalent_service import adjustments  # noqa: E402
+from distributed import Scheduler  # noqa: E402
 
 
 def tearDownModule():
@@ -140,6 +143,38 @@ class ExecutorFolders(unittest.TestCase):
     def test_a_folder_that_is_not_there_is_judged_by_the_one_above(self):
         with tempfile.TemporaryDirectory() as above:
             self.assertTrue(adjustments._can_be_written(Path(above, "not", "there")))
+
+
+class DaskConnection(unittest.IsolatedAsyncioTestCase):
+    def setUp(self):
+        self.plugin = fresh("covalent.executor.executor_plugins.dask")
+
+    def test_covalent_still_leaves_it_open(self):
+        self.assertNotIn("close(", inspect.getsource(self.plugin))
+
+    async def test_is_one_until_it_is_lost(self):
+        adjustments.dask_connection(self.plugin.DaskExecutor)
+        async with Scheduler(dashboard=False, port=0, host="127.0.0.1") as scheduler:
+            first = await self.plugin.Client(address=scheduler.address, asynchronous=True)
+            same = await self.plugin.Client(address=scheduler.address, asynchronous=True)
+            self.assertIs(same, first)
+            await first.close()
+            other = await self.plugin.Client(address=scheduler.address, asynchronous=True)
+            self.assertEqual(other.status, "running")
+            await other.close()
+
+    async def test_is_made_anew_after_a_task_gave_up_waiting(self):
+        adjustments.dask_connection(self.plugin.DaskExecutor)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = "tcp://127.0.0.1:%d" % silent.getsockname()[1]
+            first = self.plugin.Client(address=address, asynchronous=True)
+            with self.assertRaises(TimeoutError):
+                await asyncio.wait_for(first, timeout=0.2)
+            other = self.plugin.Client(address=address, asynchronous=True)
+            self.assertIsNot(other, first)
+            for client in (first, other):
+                client._started.cancel()
+                await client.close()
 
 
 class ProcessErrors(unittest.TestCase):

@@ -180,6 +180,10 @@ class Running(unittest.TestCase):
             wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
             self.assertTrue((other.home / "d" / dispatch_id).is_dir())
 
+    def test_without_any_executor(self):
+        with Served(COVALENT_PLUGIN_LOAD="false") as server:
+            server.start()
+
     def test_tasks_do_not_learn_the_address_of_the_database(self):
         with Served() as server:
             address = f"sqlite+pysqlite:///{server.home}/s3cret.db"
@@ -189,6 +193,18 @@ class Running(unittest.TestCase):
                 self.assertIn("COVALENT_SVC_PORT", told)
                 self.assertNotIn("s3cret", told)
             self.assertTrue((server.home / "s3cret.db").exists())
+
+    def test_all_tasks_have_one_connection_to_dask(self):
+        with Served() as server:
+            server.start()
+            server.client(VARIABLES.format(executor="dask"))
+            connected = server.connected()
+            self.assertTrue(connected)
+            dispatch_id = server.client(LONG_CHAIN.format(executor="dask"))
+            wait_for(server.runs_a_task)
+            server.client(f"import covalent; covalent.cancel({dispatch_id!r})")
+            wait_for(lambda: server.status_of(dispatch_id) == "CANCELLED")
+            wait_for(lambda: len(server.connected()) <= len(connected))
 
     def test_pages_of_other_sites_get_nothing(self):
         questions = ("/api/v1/dispatches/list?count=1", "/socket.io/?EIO=4&transport=polling")
