@@ -1,3 +1,5 @@
+"""Asking the server, as the watchdog does."""
+
 import os
 import resource
 import threading
@@ -30,7 +32,7 @@ class Ask(unittest.TestCase):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.shutdown)
         settings = SimpleNamespace(url="http://127.0.0.1")
-        self.readiness = Readiness(settings, server.socket, Notifier(), self.fail)
+        self.readiness = Readiness(settings, server.socket, Notifier(), lambda: None, self.fail)
 
     def use_up_low_descriptors(self):
         _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
