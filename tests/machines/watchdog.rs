@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, Family, boot, property, run_workflows, wait_for_answer};
+use machine::packages::{DIST, Family, boot, builder, property, run_workflows, wait_for_answer};
 
 /// A plugin that makes the server accept connections and answer none, once, when told to: its
 /// expression takes for ever, and lets no other thread run.
@@ -65,7 +65,7 @@ fn a_silent_server_is_replaced_and_says_what_it_was_at() -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn a_slow_server_is_left_alone() -> Result<()> {
-    let machine = boot("bookworm")?;
+    let machine = builder("bookworm").on_one_processor().boot()?;
     Family::Deb.install(&machine, DIST)?;
     let pid = property(&machine, "MainPID")?;
     machine.ok("for n in $(seq $((4 * $(nproc)))); do

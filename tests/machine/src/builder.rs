@@ -36,6 +36,7 @@ pub struct Builder {
     suite: String,
     network: Network,
     beside: bool,
+    one_processor: bool,
     binds: Vec<Bind>,
 }
 
@@ -64,6 +65,7 @@ impl Builder {
             suite: suite.to_owned(),
             network: Network::Own,
             beside: false,
+            one_processor: false,
             binds: Vec::new(),
         }
     }
@@ -109,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Leaves it the first of the host's processors alone, and the others to other machines,
+    /// whatever it does.
+    pub fn on_one_processor(mut self) -> Builder {
+        self.one_processor = true;
+        self
+    }
+
     /// Boots it, and waits until systemd says that it is up. Before that it may
     /// wait for other machines to end, and for `scripts/root` to make its root.
     pub fn boot(self) -> Result<Machine> {
@@ -145,6 +154,9 @@ impl Builder {
             Network::Own | Network::Of(_) => "off",
         };
         arguments.push(format!("--resolv-conf={names}").into());
+        if self.one_processor {
+            arguments.push("--cpu-affinity=0".into());
+        }
         for bind in &self.binds {
             arguments.push(bind.argument()?);
         }
