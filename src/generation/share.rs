@@ -1,10 +1,12 @@
 //! Starting a generation from the files of another one, so that it costs what is new in it.
 
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::manifest;
 
@@ -28,9 +30,9 @@ const FIRST_LINE: usize = 256;
 /// Nobody writes into a file of a generation; pip and uv replace files. Scripts that `pip` made
 /// name the old folder's interpreter and are written anew.
 pub fn share(old: &Path, new: &Path) -> Result<()> {
-    let mut way = Way::Reference;
     fs::create_dir(new).with_context(|| format!("making the folder {}", new.display()))?;
     let mut folders = vec![PathBuf::new()];
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         let from = old.join(&folder);
         let entries = fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))?;
@@ -43,19 +45,40 @@ pub fn share(old: &Path, new: &Path) -> Result<()> {
                 continue;
             }
             let (from, to) = (old.join(&name), new.join(&name));
-            let kind = entry.file_type()?;
             let action = || format!("sharing {} with {}", from.display(), new.display());
+            let kind = entry.file_type().with_context(action)?;
             if kind.is_dir() {
                 fs::create_dir(&to).with_context(action)?;
                 folders.push(name);
             } else if kind.is_symlink() {
-                symlink(fs::read_link(&from)?, &to).with_context(action)?;
+                let target = fs::read_link(&from).with_context(action)?;
+                symlink(target, &to).with_context(action)?;
             } else if folder != Path::new("bin") || !adapt(&from, &to, old, new)? {
-                way.share(&from, &to).with_context(action)?;
+                files.push(name);
             }
         }
     }
-    Ok(())
+    // Ten thousand links are mostly the kernel's work, which every processor can do a part of.
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let parts = files.chunks(files.len().div_ceil(workers).max(1));
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(move || share_files(old, new, part)))
+            .collect();
+        parts.into_iter().try_for_each(|part| {
+            part.join()
+                .unwrap_or_else(|_| Err(anyhow!("sharing {} was cut off", old.display())))
+        })
+    })
+}
+
+fn share_files(old: &Path, new: &Path, names: &[PathBuf]) -> Result<()> {
+    let mut way = Way::Reference;
+    names.iter().try_for_each(|name| {
+        let from = old.join(name);
+        way.share(&from, &new.join(name))
+            .with_context(|| format!("sharing {} with {}", from.display(), new.display()))
+    })
 }
 
 /// Writes a script for the new folder if it names the old one's interpreter.
