@@ -125,6 +125,7 @@ pub fn create(
             compression_of(&target),
             "--acls",
             "--xattrs",
+            "--force-local",
             "--file",
         ])
         .args([&partial])
@@ -269,8 +270,23 @@ fn place(
         let dump = staging.path.join(DATABASE_DUMP);
         snapshot(host, active, &places.database, "load", &dump)?;
     }
-    for arrival in arrivals {
-        aside.extend(arrival.place(end)?);
+    aside.extend(place_all(&arrivals, end)?);
+    Ok(aside)
+}
+
+/// All of it, or nothing.
+fn place_all(arrivals: &[Arrival], end: &str) -> Result<Vec<PathBuf>> {
+    let mut aside = Vec::new();
+    for (number, arrival) in arrivals.iter().enumerate() {
+        match arrival.place(end) {
+            Ok(was_there) => aside.extend(was_there),
+            Err(error) => {
+                for placed in arrivals[..=number].iter().rev() {
+                    placed.take_back(end)?;
+                }
+                return Err(error);
+            }
+        }
     }
     Ok(aside)
 }
@@ -326,27 +342,44 @@ impl<'a> Arrival<'a> {
         Ok(arrival)
     }
 
-    /// Puts it in its place. Returns where everything is that was there.
-    fn place(&self, end: &str) -> Result<Vec<PathBuf>> {
-        let mut aside = Vec::new();
+    /// Puts it in its place, and aside what was there. Returns where that is.
+    fn place(&self, end: &str) -> Result<Option<PathBuf>> {
         for companion in [""].iter().chain(&COMPANIONS) {
-            let there = file::with_end(&self.target, companion);
+            let (there, aside) = self.beside(end, companion);
             if there.exists() {
-                let to = file::with_end(&file::with_end(&self.target, end), companion);
-                self.run("mv", &["--no-target-directory".as_ref(), &there, &to])?;
-                aside.push(to);
+                self.rename(&there, &aside)?;
             }
         }
-        self.run(
-            "mv",
-            &[
-                "--no-target-directory".as_ref(),
-                &self.arrived,
-                &self.target,
-            ],
-        )?;
-        aside.truncate(1);
-        Ok(aside)
+        self.rename(&self.arrived, &self.target)?;
+        let (_, aside) = self.beside(end, "");
+        Ok(aside.exists().then_some(aside))
+    }
+
+    /// Makes it as it was, however far it came.
+    fn take_back(&self, end: &str) -> Result<()> {
+        if self.target.exists() && !self.arrived.exists() {
+            self.rename(&self.target, &self.arrived)?;
+        }
+        for companion in [""].iter().chain(&COMPANIONS) {
+            let (there, aside) = self.beside(end, companion);
+            if aside.exists() {
+                self.rename(&aside, &there)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn beside(&self, end: &str, companion: &str) -> (PathBuf, PathBuf) {
+        let aside = file::with_end(&self.target, end);
+        (
+            file::with_end(&self.target, companion),
+            file::with_end(&aside, companion),
+        )
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.run("mv", &["--no-target-directory".as_ref(), from, to])
+            .map(drop)
     }
 
     fn run(&self, program: &str, arguments: &[&Path]) -> Result<Output> {
@@ -664,4 +697,42 @@ fn member_of(database: &Database) -> &'static str {
 
 fn stamp(time: Timestamp) -> impl std::fmt::Display {
     time.strftime("%Y%m%dT%H%M%SZ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_placed_as_a_whole_is_taken_back() {
+        let tree = tempfile::tempdir().unwrap();
+        let path = |name: &str| tree.path().join(name);
+        let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+        let arrival = |name: &str| {
+            let folder = path(&format!("{name}.restoring"));
+            fs::create_dir(&folder).unwrap();
+            fs::write(path(name), "old").unwrap();
+            fs::write(folder.join(name), "new").unwrap();
+            Arrival {
+                owner: None,
+                arrived: folder.join(name),
+                target: path(name),
+                folder,
+            }
+        };
+        let arrivals = [arrival("a"), arrival("b")];
+        fs::write(path("a-journal"), "of old").unwrap();
+        fs::remove_file(&arrivals[1].arrived).unwrap();
+        place_all(&arrivals, ".end").unwrap_err();
+        assert_eq!((read("a"), read("b")), ("old".into(), "old".into()));
+        assert_eq!(read("a-journal"), "of old");
+
+        fs::write(&arrivals[1].arrived, "new").unwrap();
+        place_all(&arrivals, ".end").unwrap();
+        assert_eq!((read("a"), read("b")), ("new".into(), "new".into()));
+        assert_eq!(
+            (read("a.end"), read("a.end-journal")),
+            ("old".into(), "of old".into())
+        );
+    }
 }
