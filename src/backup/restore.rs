@@ -1,0 +1,205 @@
+//! Bringing a backup back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::archive::{DATABASE_DUMP, DATABASE_FILE, extract, read_manifest};
+use super::arrival::{Arrival, place_all};
+use super::snapshot::{Direction, snapshot};
+use super::staging::Staging;
+use super::{Manifest, active, version};
+use crate::account::Account;
+use crate::failure::{Failure, Kind};
+use crate::file;
+use crate::generation::Generation;
+use crate::host::Host;
+use crate::places::{Database, Places};
+use crate::progress::Progress;
+use crate::state::Lock;
+use crate::systemd;
+
+/// For root, and for whoever root gives them to.
+const SETTINGS_MODE: u32 = 0o640;
+
+/// Brings back what a backup holds; what is there now stays beside it. The settings only if asked
+/// for. Returns where everything is that was there before.
+pub fn restore(
+    host: &Host,
+    archive: &Path,
+    with_settings: bool,
+    progress: &Progress,
+) -> Result<Vec<PathBuf>> {
+    let manifest = read_manifest(archive)?;
+    let lock = Lock::acquire(host, progress)?;
+    let active = active(host)?;
+    check_version(&manifest, &active)?;
+    let staging = Staging::new(host)?;
+    let mut aside = Vec::new();
+    // Two of one second would get in each other's way.
+    let now = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
+    let end = format!(".before-restore-{now}");
+    if with_settings {
+        aside.extend(restore_settings(host, archive, &staging, &end)?);
+    }
+    let places = Places::read(host)?;
+    check_places(host, &manifest, &places)?;
+
+    // All that takes long, and all that can fail for want of room, before the server stops.
+    let account = Account::service(host)?;
+    let mut arrivals = Vec::new();
+    progress.step("unpacking the backup", || {
+        let mut arrive = |member: &Path, target: &Path| {
+            let arrival = Arrival::new(archive, member, target, account.as_ref())?;
+            arrivals.push(arrival);
+            anyhow::Ok(())
+        };
+        for target in [&places.data, &places.configuration] {
+            let member = host.member(target);
+            if manifest.members.contains(&member) {
+                arrive(&member, target)?;
+            }
+        }
+        if let Database::File(file) = &places.database {
+            arrive(DATABASE_FILE.as_ref(), file)?;
+        }
+        if let Database::Server(_) = places.database {
+            extract(archive, &[DATABASE_DUMP.as_ref()], &staging.path, 0, None)?;
+        }
+        Ok(())
+    })?;
+
+    let was_running = systemd::stop(host).context("stopping the server")?;
+    let placed = place(host, &active, &places, &staging, arrivals, &end);
+    drop((staging, lock));
+    if was_running {
+        // Also after a failure: what is there is complete, old or new.
+        systemd::start().context("starting the server")?;
+    }
+    aside.extend(placed?);
+    Ok(aside)
+}
+
+/// Puts everything in its place. The server does not run.
+fn place(
+    host: &Host,
+    active: &Generation,
+    places: &Places,
+    staging: &Staging,
+    arrivals: Vec<Arrival>,
+    end: &str,
+) -> Result<Vec<PathBuf>> {
+    let mut aside = Vec::new();
+    if let Database::Server(_) = &places.database {
+        // By a name that no backup has, so that it is not removed with old ones.
+        let before = host.backups().join(format!("database{end}.pgdump"));
+        file::make_folder(&host.backups(), 0o700)?;
+        let copy = staging.path.join("before.pgdump");
+        snapshot(host, active, &places.database, Direction::Save, &copy)?;
+        fs::copy(&copy, &before).with_context(|| format!("writing {}", before.display()))?;
+        aside.push(before);
+        let dump = staging.path.join(DATABASE_DUMP);
+        snapshot(host, active, &places.database, Direction::Load, &dump)?;
+    }
+    aside.extend(place_all(&arrivals, end)?);
+    Ok(aside)
+}
+
+/// Brings back the files of /etc/covalent. Returns where those are that were there before.
+fn restore_settings(
+    host: &Host,
+    archive: &Path,
+    staging: &Staging,
+    end: &str,
+) -> Result<Vec<PathBuf>> {
+    let member = host.member(&host.etc());
+    let above = member.components().count();
+    extract(archive, &[&member], &staging.path, above, None)?;
+    let mut aside = Vec::new();
+    for (from, to) in [
+        (staging.path.clone(), host.etc()),
+        (
+            staging.path.join("requirements.d"),
+            host.etc().join("requirements.d"),
+        ),
+    ] {
+        for entry in fs::read_dir(&from).into_iter().flatten() {
+            let entry = entry.with_context(|| format!("reading {}", from.display()))?;
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let target = to.join(entry.file_name());
+            let content = fs::read(entry.path())
+                .with_context(|| format!("reading {}", entry.path().display()))?;
+            if fs::read(&target).is_ok_and(|there| there == content) {
+                continue;
+            }
+            if target.exists() {
+                let old = file::with_end(&target, end);
+                fs::rename(&target, &old)
+                    .with_context(|| format!("moving {} aside", target.display()))?;
+                aside.push(old);
+            }
+            file::make_folder(&to, 0o755)?;
+            file::write(&target, &content, SETTINGS_MODE)?;
+        }
+    }
+    staging.clear()?;
+    Ok(aside)
+}
+
+/// A database can be brought forward, and never back.
+fn check_version(manifest: &Manifest, active: &Generation) -> Result<()> {
+    let same = active.manifest.database_revision.as_ref() == Some(&manifest.database_revision);
+    let here = version(active);
+    if same || numbers(&manifest.covalent) <= numbers(&here) {
+        return Ok(());
+    }
+    Err(Failure::error(
+        Kind::Database,
+        format!(
+            "the backup is of Covalent {}, and this is {here}, which can't read its database",
+            manifest.covalent
+        ),
+        format!("install covalent {} first", manifest.covalent),
+    ))
+}
+
+/// The database names the files by their paths: they have to come back to where they were.
+fn check_places(host: &Host, manifest: &Manifest, places: &Places) -> Result<()> {
+    let database = match &places.database {
+        Database::File(_) => "a file",
+        Database::Server(_) => "on a server",
+    };
+    let then = match manifest.database {
+        Some(_) => "a file",
+        None => "on a server",
+    };
+    let data = host.absolute(&places.data);
+    let reason = if manifest.data != data {
+        format!(
+            "its data was in {}, and is in {} now",
+            manifest.data.display(),
+            data.display()
+        )
+    } else if database != then {
+        format!("its database was {then}, and is {database} now")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::error(
+        Kind::Settings,
+        format!("the backup does not fit /etc/covalent/covalent.env: {reason}"),
+        "set it as it was, or bring back the settings of the backup too: covalentctl restore \
+         --settings",
+    ))
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Copies of the database, made and brought back by the launcher's `snapshot.py`.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::COPY_LIMIT;
+use crate::account::Account;
+use crate::command::{Command, Output};
+use crate::failure::{Failure, Kind};
+use crate::generation::Generation;
+use crate::host::Host;
+use crate::places::Database;
+use crate::server::DATABASE_VARIABLE;
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the database to the copy.
+    Save,
+    /// From the copy to a database server.
+    Load,
+}
+
+/// `snapshot.py`'s exit code when PostgreSQL's programs are not installed.
+const PROGRAMS_MISSING: i32 = 3;
+
+/// Copies the database to `copy`, or the other way.
+pub(super) fn snapshot(
+    host: &Host,
+    active: &Generation,
+    database: &Database,
+    direction: Direction,
+    copy: &Path,
+) -> Result<Output> {
+    let (verb, what) = match direction {
+        Direction::Save => ("save", "copying the database"),
+        Direction::Load => ("load", "bringing the database back"),
+    };
+    let mut command = Command::new(&active.manifest.interpreter.path, COPY_LIMIT)
+        .args(["-I", "-S", "-B"])
+        .args([host.launcher().join("snapshot.py")])
+        .args([verb.as_ref(), copy.as_os_str()]);
+    let mut account = Account::service(host)?;
+    command = match database {
+        Database::File(file) => command.env("COVALENT_DATABASE", file),
+        Database::Server(address) => {
+            if has_password(address) {
+                // The account's processes could read it from /proc/PID/environ.
+                account = None;
+            }
+            command
+                .env(DATABASE_VARIABLE, address)
+                .secret(Some(address))
+        }
+    };
+    if direction == Direction::Save {
+        let action = || format!("writing {}", copy.display());
+        let file = File::create_new(copy).with_context(action)?;
+        file.set_permissions(Permissions::from_mode(0o600))
+            .with_context(action)?;
+    }
+    if let Some(account) = &account {
+        chown(copy, Some(account.uid), Some(account.gid))
+            .with_context(|| format!("handing {} over", copy.display()))?;
+        command = command.account(account);
+    }
+    let output = command.output()?;
+    if output.succeeded() {
+        return Ok(output);
+    }
+    let missing = output.status.and_then(|status| status.code()) == Some(PROGRAMS_MISSING);
+    Err(Failure::error(
+        Kind::Database,
+        format!("{what}: {}", output.stderr.trim()),
+        match missing {
+            true => {
+                "install PostgreSQL's client programs: apt install postgresql-client, or \
+                     dnf install postgresql"
+            }
+            false => "covalentctl doctor looks at what may be wrong",
+        },
+    ))
+}
+
+fn has_password(address: &str) -> bool {
+    let place = address.split_once("://").map_or("", |(_, rest)| rest);
+    let place = place.split(['/', '?']).next().unwrap_or_default();
+    let account = place.rsplit_once('@').map(|(account, _)| account);
+    account.is_some_and(|account| account.contains(':')) || address.contains("password=")
+}
