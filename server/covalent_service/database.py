@@ -51,8 +51,11 @@ def check_url(url: str | None) -> None:
         ) from None
 
 
-def prepare(store: "DataStore") -> bool:
-    """Bring the schema to the revision of this Covalent; tell whether it was of another one."""
+def prepare(store: "DataStore", data_dir: Path) -> bool:
+    """Bring the schema, and what it says of files, to the form of this Covalent.
+
+    Tells whether they were of another one.
+    """
     try:
         revision, head = store.current_revision(), store.current_head()
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -60,7 +63,7 @@ def prepare(store: "DataStore") -> bool:
     if revision == head:
         return False
     if store.engine.url.get_backend_name() == "sqlite":
-        _upgrade_file(store, Path(store.engine.url.database), revision, head)
+        _upgrade_file(store, Path(store.engine.url.database), data_dir, revision, head)
     elif revision is None:
         _create_schema(store)
     else:
@@ -116,24 +119,32 @@ def cancel_unfinished(store: "DataStore") -> None:
         session.query(Lattice).filter(is_unfinished).update(change, synchronize_session=False)
 
 
-def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: str) -> None:
+def _upgrade_file(
+    store: "DataStore", file: Path, data_dir: Path, revision: str | None, head: str
+) -> None:
     """Run the migrations on a copy and put it in place if they succeed.
 
     SQLite cannot take a failed migration back. This way neither a failure nor a power cut
     leaves anything but the old database or the new one. The old one stays beside it.
     """
+    from covalent_service import earlier_workflows  # imports Covalent
+
     draft = file.with_name(file.name + ".upgrading")
     try:
         _remove(draft)
         with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(draft)) as new:
             old.backup(new)
         draft.chmod(file.stat().st_mode & 0o777)
+        with closing(sqlite3.connect(draft)) as new, new:
+            earlier = earlier_workflows.take(new)
         with _database_at(draft), warnings.catch_warnings():
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
             type(store).factory().run_migrations(logging_enabled=False)
         with closing(sqlite3.connect(draft)) as new, new:
-            _place_assets(new)
+            _place_files(new, data_dir)
+            if earlier:
+                earlier_workflows.put_back(new, earlier, data_dir)
         with draft.open("rb") as written:
             os.fsync(written.fileno())
         if revision is not None:
@@ -154,21 +165,39 @@ def _upgrade_file(store: "DataStore", file: Path, revision: str | None, head: st
         store.engine.dispose()
 
 
-def _place_assets(database: sqlite3.Connection) -> None:
+def _place_files(database: sqlite3.Connection, data_dir: Path) -> None:
     """Note where files are as Covalent 0.240 does, which answers 500 for them otherwise.
 
     Earlier ones noted <data>/<workflow>/node_0 and <file>, it notes <data> and
-    <workflow>/node_0/<file>; its migrations leave that as it is.
+    <workflow>/node_0/<file>; its migrations leave that as it is. And who moves a server moves
+    the files to the data directory of the new one, where the rows do not look for them.
     """
     workflows = {name for (name,) in database.execute("SELECT dispatch_id FROM lattices")}
-    placed = []
-    for number, path, key in database.execute("SELECT id, storage_path, object_key FROM assets"):
+    moved = {name for name in workflows if (data_dir / name).is_dir()}
+
+    def split(path: str) -> tuple[str, str] | None:
         folders = path.split("/")
         start = next((i for i, folder in enumerate(folders) if folder in workflows), None)
-        if start is not None:
-            key = "/".join((*folders[start:], key))
-            placed.append(("/".join(folders[:start]), key, number))
-    database.executemany("UPDATE assets SET storage_path = ?, object_key = ? WHERE id = ?", placed)
+        if start is None:
+            return None
+        above = str(data_dir) if folders[start] in moved else "/".join(folders[:start])
+        return above, "/".join(folders[start:])
+
+    placed = [
+        (*place, key, number)
+        for number, path, key in database.execute("SELECT id, storage_path, object_key FROM assets")
+        if (place := split(path))
+    ]
+    database.executemany(
+        "UPDATE assets SET storage_path = ?, object_key = ? || '/' || ? WHERE id = ?", placed
+    )
+    for table in ("lattices", "electrons"):
+        placed = [
+            ("/".join(place), number)
+            for number, path in database.execute(f"SELECT id, storage_path FROM {table}")
+            if path and (place := split(path))
+        ]
+        database.executemany(f"UPDATE {table} SET storage_path = ? WHERE id = ?", placed)
 
 
 def _create_schema(store: "DataStore") -> None:

@@ -118,7 +118,7 @@ class _Service:
             from covalent_dispatcher._db.datastore import workflow_db
 
         self._store = workflow_db
-        self._migrated = database.prepare(workflow_db)
+        self._migrated = database.prepare(workflow_db, self._settings.data_dir)
         left = database.unfinished(workflow_db)
         database.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)

@@ -71,19 +71,6 @@ except socketio.exceptions.TimeoutError:
 os._exit(0)
 """
 
-
-RESULT = """
-import covalent as ct
-
-@ct.electron
-def more(number): return number + 1
-
-@ct.lattice
-def workflow(number): return more(number)
-
-print({what})
-"""
-
 VARIABLES = """
 import covalent as ct
 
@@ -401,25 +388,6 @@ class Upgrading(unittest.TestCase):
             self.assertIn("the Dask cluster did not start: ", server.output)
             # The next one finds nothing to migrate, and fails like any other.
             self.assertEqual(server.refuse(), 1)
-
-    def test_results_of_0_238_can_be_fetched(self):
-        """A database as 0.238 leaves it, which notes whole folders and bare names of files."""
-        with Served() as server:
-            server.start()
-            dispatch_id = server.client(RESULT.format(what="ct.dispatch(workflow)(2)"))
-            fetch = RESULT.format(what=f"ct.get_result({dispatch_id!r}, wait=True).result")
-            self.assertEqual(server.client(fetch), "3")
-            server.stop()
-            downgrade(server)
-            for number, path, key in server.query("SELECT id, storage_path, object_key FROM assets"):
-                folder, _, name = key.rpartition("/")
-                self.assertIn(dispatch_id, folder)
-                server.query(
-                    f"UPDATE assets SET storage_path = '{path}/{folder}', object_key = '{name}' "
-                    f"WHERE id = {number}"
-                )
-            server.start()
-            self.assertEqual(server.client(fetch), "3")
 
     def test_older_database_is_kept_beside_the_upgraded_one(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:
