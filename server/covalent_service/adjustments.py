@@ -56,6 +56,8 @@ def executor_folders(plugins: Mapping[str, Any]) -> None:
 
     So do executors that come as plugins, for files that they send elsewhere.
     """
+    if not plugins:  # COVALENT_PLUGIN_LOAD=false
+        return
     own = vars(plugins["dask"]())  # the one that has both
     for plugin in dict.fromkeys(plugins.values()):
         plugin.from_dict = _with_own_folders(plugin.from_dict, own)

@@ -16,6 +16,7 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 FROM_THE_ENVIRONMENT = ("sdk", "dispatcher", "dask", "workflow_data", "user_interface")
 DASK_SIZE = ("mem_per_worker", "threads_per_worker", "num_workers")
+CLIENT_FOLDERS = ("dispatch_cache_dir", "results_dir")
 MODE = 0o640
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,22 @@ def kept(old: dict[str, Any]) -> dict[str, Any]:
     new = {name: value for name, value in old.items() if name not in FROM_THE_ENVIRONMENT}
     dask = old.get("dask", {})
     new["dask"] = {name: dask[name] for name in DASK_SIZE if name in dask}
+    if "executors" in new:
+        new["executors"] = _without_defaults(new["executors"], old.get("sdk", {}))
     return new
+
+
+def _without_defaults(executors: dict[str, Any], sdk: dict[str, Any]) -> dict[str, Any]:
+    """What was set for executors, without the folders that XDG_CACHE_HOME led to so far.
+
+    Those of the client, in the same file, tell where that was.
+    """
+    caches = [Path(str(sdk[name])).parent for name in CLIENT_FOLDERS if name in sdk]
+    defaults = [str(folder) for cache in caches for folder in (cache, cache / "workdir")]
+    return {
+        executor: {name: value for name, value in values.items() if value not in defaults}
+        for executor, values in executors.items()
+    }
 
 
 def _load(path: Path, codec: Codec) -> dict[str, Any]:

@@ -23,7 +23,7 @@ pub enum Value {
     Discouraged(&'static str),
 }
 
-/// Every variable that Covalent's server or its launcher reads, and what it may hold.
+/// Every variable that has an effect on Covalent's server, and what it may hold.
 pub const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_SVC_PORT", Value::Port),
     ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
@@ -40,13 +40,10 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_CONFIG_DIR", Value::Path),
     ("COVALENT_EXECUTOR_DIR", Value::Path),
     ("LOGLEVEL", Value::Level),
-    ("LOGSTACK", Value::Flag),
     ("COVALENT_LOG_TO_FILE", Value::Flag),
     ("COVALENT_PLUGIN_LOAD", Value::Flag),
     ("COVALENT_DISABLE_DASK", Value::Switch),
     ("COVALENT_USE_OLD_DASK", Value::Flag),
-    ("COVALENT_USE_ASYNC_DISPATCHER", Value::Flag),
-    ("COVALENT_DEBUG_MODE", Value::Flag),
     ("COVALENT_DEBUG_DB", Value::Flag),
     ("COVALENT_ENABLE_TASK_PACKING", Value::Flag),
     ("COVALENT_DISABLE_LEGACY_SUBLATTICES", Value::Flag),
@@ -93,7 +90,7 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
     let Some((_, kind)) = VARIABLES.iter().find(|(known, _)| known == name) else {
         // Other variables are for tasks and plugins, and nobody can know them all.
         let ours = name.starts_with("COVALENT_");
-        let text = format!("{name} is read by nobody; /usr/share/covalent/covalent.env lists all");
+        let text = format!("{name} has no effect; /usr/share/covalent/covalent.env lists all");
         return ours.then(|| problem(Severity::Harmless, text)).flatten();
     };
     // The launcher takes an empty value for none.
@@ -170,9 +167,9 @@ mod tests {
     fn a_variable_that_nobody_reads_is_harmless_and_other_programs_are_left_alone() {
         let (severity, text) = problem("COVALENT_SVC_PROT", "1").unwrap();
         assert_eq!(severity, Severity::Harmless);
-        assert!(text.contains("read by nobody"));
+        assert!(text.contains("has no effect"));
         assert_eq!(problem("AWS_PROFILE", "x"), None);
-        let (severity, _) = problem("LOGSTACK", "yes").unwrap();
+        let (severity, _) = problem("COVALENT_PLUGIN_LOAD", "yes").unwrap();
         assert_eq!(severity, Severity::Harmless);
     }
 

@@ -288,7 +288,7 @@ fn a_start_refuses_a_harmful_line_of_the_environment_file_and_warns_of_a_harmles
     tree.write("etc/covalent/covalent.env", "COVALENT_SVC_PROT=48009\n");
     let said = tree.ok(&["apply", "--at-start"]);
     assert!(
-        said.contains("covalent.env:1: COVALENT_SVC_PROT is read by nobody"),
+        said.contains("covalent.env:1: COVALENT_SVC_PROT has no effect"),
         "{said}"
     );
     tree.write("etc/covalent/covalent.env", "# x\nCOVALENT_SVC_PORT=http\n");

@@ -26,6 +26,7 @@ fn tests(suite: &str) -> Result<()> {
     let machine = Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)
         .bind_read_only(in_project("server"), "/project/server")
+        .bind_read_only(in_project("systemd"), "/project/systemd")
         .bind_read_only(in_project("tests"), "/project/tests")
         .boot()?;
     Family::Deb.install(&machine, DIST)?;

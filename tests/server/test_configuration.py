@@ -48,6 +48,19 @@ class Rewrite(unittest.TestCase):
             },
         )
 
+    def test_folders_of_executors_follow_the_environment_unless_they_were_set(self):
+        old = {
+            "sdk": {"results_dir": "/old/covalent/results"},
+            "executors": {
+                "local": {"cache_dir": "/old/covalent", "workdir": "/old/covalent/workdir"},
+                "dask": {"cache_dir": "/mine", "workdir": "/old/covalent/mine", "list": ["/mine"]},
+            },
+        }
+        self.path.write_text(json.dumps(old))
+        self.assertEqual(
+            self.rewrite()["executors"], {"local": {}, "dask": old["executors"]["dask"]}
+        )
+
     def test_first_start(self):
         self.assertEqual(self.rewrite(), {"dask": {}, "dispatcher": {"heartbeat_interval": 9}})
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)

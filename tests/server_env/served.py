@@ -120,7 +120,8 @@ class Served:
 
     def client(self, code):
         """Run client code in an interpreter of its own; return what it prints."""
-        home = self.home / "client"
+        # Covalent's client keeps the first port that it is told in its home.
+        home = self.home / f"client-{self.port}"
         home.mkdir(exist_ok=True)
         file = home / "client.py"
         file.write_text(code)
