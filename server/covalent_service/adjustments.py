@@ -51,13 +51,28 @@ def interface_path(app: Any) -> None:
     app.socketio_app.static_files = {"": str(build), "/": str(build / "index.html")}
 
 
+def task_files(electrons: Any) -> None:
+    """Covalent 0.240 looks for a task's files in the data directory itself, where none are.
+
+    Earlier ones noted the folder of the task in the same column.
+    """
+    get_row = electrons.get_electrons_id
+
+    @functools.wraps(get_row)
+    def get_row_with_folder(self: Any, dispatch_id: Any, node: int) -> Any:
+        row = get_row(self, dispatch_id, node)
+        if row is None or Path(row["storage_path"]).name == f"node_{node}":
+            return row
+        return {**row, "storage_path": f"{row['storage_path']}/{dispatch_id}/node_{node}"}
+
+    electrons.get_electrons_id = get_row_with_folder
+
+
 def executor_folders(plugins: Mapping[str, Any]) -> None:
     """Covalent has tasks write where a client's `LocalExecutor()` would: in the client's home.
 
     So do executors that come as plugins, for files that they send elsewhere.
     """
-    if not plugins:  # COVALENT_PLUGIN_LOAD=false
-        return
     own = vars(plugins["dask"]())  # the one that has both
     for plugin in dict.fromkeys(plugins.values()):
         plugin.from_dict = _with_own_folders(plugin.from_dict, own)

@@ -130,10 +130,12 @@ class _Service:
         from covalent_dispatcher._service import app as dispatcher
         from covalent_ui import app
         from covalent_ui.api import main as api
+        from covalent_ui.api.v1.data_layer.electron_dal import Electrons
 
         adjustments.tar_filter()
         adjustments.process_errors()
         adjustments.interface_path(app)
+        adjustments.task_files(Electrons)
         drain.refuse_new_workflows(dispatcher)
         if plugins := _executor_manager.executor_plugins_map:  # none with COVALENT_PLUGIN_LOAD=false
             adjustments.executor_folders(plugins)

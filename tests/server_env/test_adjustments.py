@@ -94,6 +94,14 @@ class InterfacePath(unittest.TestCase):
         self.app.templates.get_template("index.html")
 
 
+class TaskFiles(unittest.TestCase):
+    def test_covalent_still_notes_no_folder_of_a_task(self):
+        """The page of a task, as adjusted: test_service.py, the test of the environment."""
+        importer = fresh("covalent_dispatcher._dal.importers.electron")
+        source = inspect.getsource(importer.import_electron)
+        self.assertIn('asset_recs["function"].storage_path', source)
+
+
 plain_text = subprocess.CalledProcessError.__str__
 
 

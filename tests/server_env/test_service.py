@@ -71,6 +71,18 @@ except socketio.exceptions.TimeoutError:
 os._exit(0)
 """
 
+RESULT = """
+import covalent as ct
+
+@ct.electron
+def more(number): return number + 1
+
+@ct.lattice
+def workflow(number): return more(number)
+
+print({what})
+"""
+
 VARIABLES = """
 import covalent as ct
 
@@ -166,6 +178,12 @@ class Running(unittest.TestCase):
             dispatch_id = server.client(code)
             wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
             self.assertTrue((other.home / "d" / dispatch_id).is_dir())
+            self.assert_files_of_a_task_are_shown(server, dispatch_id)
+
+    def assert_files_of_a_task_are_shown(self, server, dispatch_id):
+        page = f"/api/v1/dispatches/{dispatch_id}/electron/0/details"
+        self.assertIn("first", server.get(f"{page}/result"))
+        self.assertIn("def first", server.get(f"{page}/function_string"))
 
     def test_without_any_executor(self):
         with Served(COVALENT_PLUGIN_LOAD="false") as server:
