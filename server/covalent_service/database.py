@@ -46,7 +46,8 @@ def check_url(url: str | None) -> None:
     except ImportError as error:
         raise Refusal(
             f"{secrets.DATABASE} needs a driver that is not in the environment ({error}): "
-            "for PostgreSQL type: sudo covalentctl add psycopg2-binary",
+            "for PostgreSQL type: sudo covalentctl add psycopg2-binary "
+            "&& sudo systemctl start covalent",
             NEEDS_ATTENTION,
         ) from None
 
