@@ -157,7 +157,7 @@ class _Service:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
-        cluster = Cluster(self._settings.dashboard)
+        cluster = Cluster(self._settings.dashboard, self._settings.run_dir)
         cluster.start()
         return cluster
 
