@@ -148,6 +148,7 @@ fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Command>
     let mut variables = variables(host)?;
     let given = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into());
     variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
     Ok(with(Command::unlimited(generation.python()), &variables)
         .current_dir(&host.path(WORKING_DIRECTORY))

@@ -144,6 +144,15 @@ def dashboard_address(app_dask: Any, address: str) -> None:
     app_dask.LocalCluster = functools.partial(app_dask.LocalCluster, dashboard_address=address)
 
 
+def cluster_by_files(app_dask: Any, scheme: str) -> None:
+    """Covalent lets Dask listen on loopback, where it takes code from every user of the machine.
+
+    So does the listener of its own that `covalent cluster` asks, by TCP alone: there is none.
+    """
+    app_dask.LocalCluster = functools.partial(app_dask.LocalCluster, protocol=scheme)
+    app_dask.DaskAdminWorker.run = lambda _thread: None
+
+
 def worker_preload(module: str) -> None:
     """Covalent starts Dask's workers afresh: nothing that is adjusted here reaches them."""
     preload = dask.config.get("distributed.worker.preload", default=[])

@@ -4,13 +4,14 @@ import os
 import signal
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 from covalent._shared_files import logger
 from covalent._shared_files.config import update_config
 from covalent_dispatcher._service import app_dask
 
-from covalent_service import adjustments
+from covalent_service import adjustments, sockets
 from covalent_service.refusal import Refusal
 
 START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
@@ -19,8 +20,10 @@ START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow di
 class Cluster:
     """The cluster of this server, from its start to its end."""
 
-    def __init__(self, dashboard: str) -> None:
+    def __init__(self, dashboard: str, run_directory: Path) -> None:
+        sockets.prepare(run_directory)
         adjustments.dashboard_address(app_dask, dashboard)
+        adjustments.cluster_by_files(app_dask, sockets.SCHEME)
         adjustments.cluster_failure(app_dask)
         adjustments.cluster_stays(app_dask)
         adjustments.worker_preload("covalent_service.worker")

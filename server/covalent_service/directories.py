@@ -1,5 +1,6 @@
 """The directories that Covalent expects, or makes too late, or with everybody's rights."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,9 +13,9 @@ MODE = 0o750
 
 def create(settings: Settings) -> None:
     """Make what is missing. What exists keeps its owner and its mode."""
+    _create(settings.executor_dir)
     for directory in (
         settings.config_file.parent,
-        settings.executor_dir,
         settings.data_dir,
         settings.cache_dir,
         settings.log_dir,
@@ -23,14 +24,27 @@ def create(settings: Settings) -> None:
         *map(Path, packages.directories(os.environ)),
     ):
         _create(directory)
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            raise _read_only(directory)
 
 
 def _create(directory: Path) -> None:
     try:
         directory.mkdir(mode=MODE, parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise _read_only(directory) from None
         raise Refusal(
             f"cannot create the directory {directory}: {error.strerror} ({error.filename}); "
             "create it and give it to the user of the service",
             NEEDS_ATTENTION,
         ) from None
+
+
+def _read_only(directory: Path) -> Refusal:
+    return Refusal(
+        f"{directory} is on a read-only file system, or outside of what the service may write: "
+        "create it, give it to the user of the service, and let the unit have it "
+        f"(systemctl edit covalent, [Service], ReadWritePaths={directory})",
+        NEEDS_ATTENTION,
+    )

@@ -136,7 +136,7 @@ class _Service:
         adjustments.process_errors()
         adjustments.interface_path(app)
         adjustments.task_files(Electrons)
-        drain.refuse_new_workflows(dispatcher)
+        drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if plugins := _executor_manager.executor_plugins_map:  # none with COVALENT_PLUGIN_LOAD=false
             adjustments.executor_folders(plugins)
             adjustments.dask_connection(plugins["dask"])
@@ -159,7 +159,7 @@ class _Service:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
-        cluster = Cluster(self._settings.dashboard)
+        cluster = Cluster(self._settings.dashboard, self._settings.run_dir)
         cluster.start()
         return cluster
 

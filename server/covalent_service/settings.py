@@ -34,6 +34,7 @@ class Settings:
     data_dir: Path
     cache_dir: Path
     log_dir: Path
+    run_dir: Path  # for what does not outlive this run
     database_file: Path
     dask: bool
     dashboard: str
@@ -80,6 +81,7 @@ class Settings:
             data_dir=given.path("COVALENT_DATA_DIR", home / ".local/share/covalent/data").resolve(),
             cache_dir=given.path("COVALENT_CACHE_DIR", cache),
             log_dir=given.path("COVALENT_LOGDIR", cache),
+            run_dir=given.run_directory() or given.path("COVALENT_CACHE_DIR", cache),
             database_file=given.path("COVALENT_DATABASE", share / "dispatcher_db.sqlite"),
             dask=not given.switch("COVALENT_DISABLE_DASK", False),
             dashboard=given.value("COVALENT_DASK_DASHBOARD", _host_and_port, DEFAULT_DASHBOARD),
@@ -128,6 +130,11 @@ class _Given:
 
     def path(self, name: str, default: Path) -> Path:
         return self.value(name, _absolute, default)
+
+    def run_directory(self) -> Path | None:
+        """The unit's first one (systemd.exec(5), RuntimeDirectory=)."""
+        first, _, _ = self.environ.get("RUNTIME_DIRECTORY", "").partition(":")
+        return Path(first) if first else None
 
     def home(self) -> Path:
         if not self.environ.get("HOME"):

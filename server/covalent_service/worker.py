@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
-from covalent_service import adjustments, packages
+from covalent_service import adjustments, packages, sockets
+
+sockets.register()  # before the worker looks for its scheduler
 
 
 def dask_setup(_worker: Any) -> None:

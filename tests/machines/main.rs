@@ -9,6 +9,7 @@ mod image;
 mod install;
 mod launcher;
 mod matrix;
+mod network;
 mod own_packages;
 mod piuparts;
 mod plugins;

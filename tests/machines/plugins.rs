@@ -1,11 +1,10 @@
 //! Packages with plugins of Covalent.
 
 use anyhow::{Result, ensure};
-use machine::{Machine, NEIGHBOUR};
+use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, PLUGINS, PYTHON, boot, builder, executors, property, run_workflows,
-    wait_for_answer,
+    DIST, Family, PLUGINS, boot, executors, property, run_workflows, wait_for_answer,
 };
 
 /// Installs everything of Covalent's and all plugins in one transaction.
@@ -78,48 +77,4 @@ fn come_and_go(family: Family, suite: &str) -> Result<()> {
     ensure!(verified.success(), "{verified}");
     machine.ok("covalentctl doctor")?;
     run_workflows(&machine, Some("tasks"))
-}
-
-#[test]
-#[ignore = "boots machines: scripts/test"]
-fn a_task_runs_on_a_second_machine_by_ssh() -> Result<()> {
-    let machine = boot("bookworm")?;
-    machine.ok(&format!(
-        "apt-get install --yes {DIST}/*.deb {PLUGINS}/covalent-ssh-plugin_*.deb \
-             {PLUGINS}/covalent-plugin-wheels_*.deb"
-    ))?;
-    let key = "/var/lib/covalent/.ssh/id_ed25519";
-    let public = machine.ok(&format!(
-        "apt-get install --yes /srv/packages/openssh-server/*.deb >/dev/null 2>&1
-         runuser -u covalent -- mkdir -m 0700 /var/lib/covalent/.ssh
-         runuser -u covalent -- ssh-keygen -q -t ed25519 -N '' -f {key}
-         cat {key}.pub"
-    ))?;
-    let other = builder("bookworm").neighbour_of(&machine)?.boot()?;
-    Family::Deb.install(&other, DIST)?;
-    other.ok("systemctl disable --now covalent
-         apt-get install --yes /srv/packages/openssh-server/*.deb
-         useradd --create-home --shell /bin/bash bob
-         install -d -m 0700 -o bob -g bob /home/bob/.ssh")?;
-    other.write_file("/home/bob/.ssh/authorized_keys", public, 0o644)?;
-    machine::wait_until("sshd", std::time::Duration::from_secs(30), || {
-        other.ok("ss --listening --tcp --numeric | grep -q ':22 '")
-    })?;
-
-    let result = machine
-        .script(&format!("{PYTHON} /workflows/ssh.py bob {NEIGHBOUR} {key}"))
-        .user("alice")
-        .run()?;
-    ensure!(
-        result.success()
-            && result
-                .stdout
-                .contains(&format!("COMPLETED ['bob', '{NEIGHBOUR}']")),
-        "{result}\n{}",
-        machine.ok(
-            "journalctl --no-pager --unit covalent
-             find /var/lib/covalent/.local/share/covalent/data -name '*.log' -exec tail -n 30 {} +"
-        )?
-    );
-    Ok(())
 }

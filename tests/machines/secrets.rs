@@ -1,8 +1,10 @@
-//! What tasks, which run in the server's own account, do not learn.
+//! What tasks, which are users' programs in the service's own account, do not learn and do not reach.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use machine::Machine;
+use serde_json::{Map, Value};
 
-use machine::packages::{DIST, Family, PYTHON, boot, wait_for_answer};
+use machine::packages::{DIST, Family, PYTHON, boot, run_workflows, wait_for_answer};
 
 /// Looks for the word in its own variables, and in what every process of the account was started
 /// with. Prints how many of those could be read, and who knows the word.
@@ -33,24 +35,135 @@ read, known = ct.get_result(ct.dispatch(workflow)('s3cr' + 'et'), wait=True).res
 print(read > 3, known)
 ";
 
+/// As another user: which of these ports of loopback answer Dask's greeting, and which of these
+/// sockets can be connected to.
+const INTRUDE: &str = "\
+import asyncio, socket, sys
+from distributed.core import connect
+
+async def greets(port):
+    try:
+        await asyncio.wait_for(connect(f'tcp://127.0.0.1:{port}'), 5)
+    except (OSError, TimeoutError, MemoryError):  # the last: 'HTTP/1.1' taken for a length
+        return False
+    return True
+
+def connects(path):
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+    except PermissionError:
+        return False
+    return True
+
+async def main():
+    ports = [name for name in sys.argv[1:] if name.isdigit()]
+    paths = [name for name in sys.argv[1:] if not name.isdigit()]
+    answers = await asyncio.gather(*map(greets, ports))
+    return [port for port, answer in zip(ports, answers) if answer] + [*filter(connects, paths)]
+
+print(asyncio.run(main()))
+";
+
+/// What each attempt of `tests/workflows/sandbox.py` would succeed with, for the account.
+const TEMPTATIONS: &str = "
+    chmod 0644 /etc/covalent/covalent.env
+    chmod 0755 /root /home/alice
+    for folder in /home/alice /root /tmp; do echo open >$folder/open; chmod 0644 $folder/open; done
+    install -d -m 1777 /srv/open
+    install -m 4755 /usr/bin/id /usr/local/bin/root-id
+    systemd-run --quiet --uid alice sleep infinity
+    chmod 0666 /dev/net/tun";
+
 #[test]
 #[ignore = "boots machines: scripts/test"]
-fn the_address_of_the_database_reaches_no_task() -> Result<()> {
+fn tasks_stay_in_their_sandbox() -> Result<()> {
     let machine = boot("bookworm")?;
     Family::Deb.install(&machine, DIST)?;
     machine.write_file("/home/alice/spy.py", SPY, 0o644)?;
+    machine.write_file("/home/alice/intrude.py", INTRUDE, 0o644)?;
     machine.write_file(
         "/etc/covalent/covalent.env",
-        "COVALENT_DATABASE_URL=sqlite+pysqlite:////var/lib/covalent/s3cret.sqlite\n",
+        "COVALENT_DATABASE_URL=sqlite+pysqlite:////var/lib/covalent/s3cret.sqlite\n\
+         COVALENT_UI_TERMINAL=1\n",
         0o640,
     )?;
     machine.ok("systemctl restart covalent")?;
     wait_for_answer(&machine, 48008)?;
+
     machine.ok("test -s /var/lib/covalent/s3cret.sqlite")?;
-    let told = machine
-        .script(&format!("{PYTHON} /home/alice/spy.py"))
-        .user("alice")
-        .ok()?;
+    let told = as_alice(&machine, &format!("{PYTHON} spy.py"))?;
     ensure!(told.trim() == "True []", "{told}");
+    dask_answers_no_other_user(&machine)?;
+    every_attempt_fails(&machine)?;
+    a_drop_in_opens_two_folders(&machine)?;
+    run_workflows(&machine, Some("work,local,transfer,pip"))
+}
+
+fn as_alice(machine: &Machine, command: &str) -> Result<String> {
+    machine.script(command).user("alice").ok()
+}
+
+fn dask_answers_no_other_user(machine: &Machine) -> Result<()> {
+    let ports = machine.ok(
+        "ss --listening --tcp --numeric --no-header | awk '{ sub(/.*:/, \"\", $4); print $4 }'",
+    )?;
+    let files = machine.ok("find /run/covalent/dask -type s")?;
+    ensure!(files.lines().count() >= 3, "{files}");
+    let names: Vec<&str> = ports.lines().chain(files.lines()).collect();
+    ensure!(names.contains(&"48008"), "{names:?}");
+    let open = as_alice(machine, &format!("{PYTHON} intrude.py {}", names.join(" ")))?;
+    ensure!(open.trim() == "[]", "{open}");
+    Ok(())
+}
+
+/// What came of each attempt.
+fn attempts(machine: &Machine, user: &str, place: &str) -> Result<Map<String, Value>> {
+    let script = format!("{PYTHON} /workflows/sandbox.py {place}");
+    let shown = machine.script(&script).user(user).ok()?;
+    serde_json::from_str(&shown).with_context(|| format!("{place}: {shown}"))
+}
+
+fn every_attempt_fails(machine: &Machine) -> Result<()> {
+    machine.ok(TEMPTATIONS)?;
+    let without = attempts(machine, "covalent", "here")?;
+    ensure!(without.len() >= 10, "{without:?}");
+    for (attempt, outcome) in &without {
+        ensure!(!outcome.is_null(), "{attempt} fails without a sandbox too");
+    }
+    for place in ["task", "terminal"] {
+        let within = attempts(machine, "alice", place)?;
+        ensure!(within.keys().eq(without.keys()), "{within:?}");
+        for (attempt, outcome) in &within {
+            ensure!(
+                outcome.is_null(),
+                "{attempt} succeeds in a {place}: {outcome}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// As `docs/sandbox.md` has it, and as the server says if the line is missing.
+fn a_drop_in_opens_two_folders(machine: &Machine) -> Result<()> {
+    let refused = machine.sh("
+        install -d -m 2775 -o covalent -g covalent /srv/project /home/alice/project
+        echo COVALENT_DATA_DIR=/srv/project >>/etc/covalent/covalent.env
+        systemctl restart covalent")?;
+    ensure!(!refused.success(), "{refused}");
+    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    ensure!(journal.contains("ReadWritePaths=/srv/project"), "{journal}");
+
+    machine.write_file(
+        "/etc/systemd/system/covalent.service.d/folders.conf",
+        "[Service]\nReadWritePaths=/srv/project\nProtectHome=tmpfs\nBindPaths=/home/alice/project\n",
+        0o644,
+    )?;
+    machine.ok("systemctl daemon-reload; systemctl restart covalent")?;
+    wait_for_answer(machine, 48008)?;
+    let outcome = attempts(machine, "alice", "task")?;
+    let taken: Vec<String> = serde_json::from_value(outcome["write_elsewhere"].clone())?;
+    for folder in ["/home/alice/project", "/srv/project"] {
+        ensure!(taken.iter().any(|path| path == folder), "{taken:?}");
+    }
     Ok(())
 }

@@ -23,6 +23,10 @@ class Defaults(unittest.TestCase):
             settings.database_file, Path("/srv/home/.local/share/covalent/dispatcher_db.sqlite")
         )
 
+    def test_of_what_does_not_outlive_a_run_is_the_folder_that_systemd_made(self):
+        self.assertEqual(read().run_dir, Path("/srv/home/.cache/covalent"))
+        self.assertEqual(read(RUNTIME_DIRECTORY="/run/a:/run/b").run_dir, Path("/run/a"))
+
     def test_are_closed(self):
         settings = read()
         self.assertFalse(settings.all_interfaces)

@@ -210,6 +210,7 @@ class ClusterOnItsOwn(unittest.TestCase):
 
     def setUp(self):
         self.adjusted = fresh("covalent_dispatcher._service.app_dask")
+        self.admin = self.adjusted.DaskAdminWorker
         self.adjusted.DaskAdminWorker = mock.Mock()
         self.quiet = logging.getLogger("quiet")
         self.quiet.addHandler(logging.NullHandler())
@@ -239,6 +240,19 @@ class ClusterOnItsOwn(unittest.TestCase):
         adjustments.dashboard_address(self.adjusted, "127.0.0.1:1")
         self.run_cluster(self.adjusted.LocalCluster)
         self.assertEqual(start.call_args.kwargs["dashboard_address"], "127.0.0.1:1")
+
+    def test_covalent_still_lets_dask_listen_on_loopback(self):
+        start = mock.Mock()
+        self.run_cluster(start)
+        self.assertFalse({"protocol", "security"} & set(start.call_args.kwargs))
+        self.assertIn('f"tcp://{self._admin_host}', inspect.getsource(self.admin.run))
+
+    def test_dask_listens_where_we_say(self):
+        start = mock.Mock()
+        self.adjusted.LocalCluster = start
+        adjustments.cluster_by_files(self.adjusted, "unix")
+        self.run_cluster(self.adjusted.LocalCluster)
+        self.assertEqual(start.call_args.kwargs["protocol"], "unix")
 
     def test_covalent_still_hides_why_the_cluster_failed(self):
         with self.assertRaises(AttributeError):

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,24 @@ def workflow(): return variables()
 print(ct.get_result(ct.dispatch(workflow)(), wait=True).result)
 """
 
+GREET = """
+import asyncio
+from distributed.core import connect
+
+async def greets(port):
+    try:
+        await asyncio.wait_for(connect(f"tcp://127.0.0.1:{port}"), 5)
+    except (OSError, TimeoutError, MemoryError):  # the last: "HTTP/1.1" taken for a length
+        return False
+    return True
+
+async def main():
+    answers = await asyncio.gather(*map(greets, PORTS))
+    return [port for port, answer in zip(PORTS, answers) if answer]
+
+print(asyncio.run(main()))
+"""
+
 DOWNGRADE = """
 from covalent_dispatcher._db.datastore import workflow_db as store
 from alembic import command
@@ -144,6 +163,17 @@ class Running(unittest.TestCase):
             taken.listen()
             server.start(COVALENT_DASK_DASHBOARD="127.0.0.1:%d" % taken.getsockname()[1])
             self.assertEqual({host for host, _ in server.listening()}, {"127.0.0.1"})
+
+    def test_dask_talks_to_nobody_by_a_port(self):
+        with Served() as server:
+            server.start()
+            ports = [port for _, port in server.listening()]
+            # What answers Dask's greeting runs what it is sent next.
+            self.assertEqual(server.client(GREET.replace("PORTS", repr(ports))), "[]")
+            folder = server.home / ".cache/covalent/dask"
+            # The scheduler, and two for each worker.
+            self.assertGreaterEqual(len(list(folder.iterdir())), 3)
+            self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
 
     def test_notifies_systemd(self):
         with (

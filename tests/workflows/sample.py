@@ -174,6 +174,40 @@ def failing():
 
 
 @kind
+def work():
+    """What tasks do: compute, write, connect, start a program, run code made on the spot."""
+    import covalent as ct
+
+    @ct.electron
+    def everything(name):
+        import ctypes
+        import mmap
+        import multiprocessing
+        import os
+        import socket
+        import subprocess
+
+        with open(name, "w") as file:
+            file.write("written")
+        os.unlink(name)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname()).close()
+        printed = subprocess.run(["sh", "-c", "echo started"], capture_output=True, check=True)
+        memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        memory.write(b"\xb8\x2a\x00\x00\x00\xc3")  # x86_64: return 42
+        place = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        shared = multiprocessing.RawValue("i", sum(range(100)))  # in memory that is a file
+        return printed.stdout.decode(), ctypes.CFUNCTYPE(ctypes.c_int)(place)(), shared.value
+
+    @ct.lattice
+    def workflow(name):
+        return everything(name)
+
+    found = completed(dispatch(workflow, uuid.uuid4().hex))
+    check(found == ("started\n", 42, 4950), f"{found} found")
+
+
+@kind
 def pip():
     """A package that a task brings along; made here, so that no index is asked."""
     import covalent as ct
