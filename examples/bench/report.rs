@@ -25,6 +25,17 @@ pub fn report(title: &str, steps: &[Step]) -> f64 {
     sum
 }
 
+/// Prints rows of figures, each with what they are.
+pub fn table(title: &str, rows: &[(&str, &[f64])]) {
+    println!("\n{title}");
+    for (what, figures) in rows {
+        for figure in *figures {
+            print!("{figure:9.3}");
+        }
+        println!("  {what}");
+    }
+}
+
 /// Prints a figure that may be at most `goal`, and whether it is.
 pub fn verdict(what: &str, value: f64, goal: f64) {
     let word = if value <= goal { "met" } else { "missed" };

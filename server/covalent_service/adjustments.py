@@ -23,6 +23,19 @@ DEFAULT_FOLDERS = {
     "workdir": ["covalent/workdir"],
     "cache_dir": [".cache/covalent", "executor_plugins/covalent-slurm-cache"],
 }
+# What Dask does most while nothing runs, as rarely as is enough.
+IDLE_CLUSTER = {
+    "distributed": {
+        # What a task is at, a hundred times a second: for a page that needs bokeh.
+        "worker": {"profile": {"enabled": False}},
+        "admin": {
+            # Whether an event loop hangs; it is told from 3 s on.
+            "tick": {"interval": "500ms"},
+            # What /metrics says of a process; the limits of memory do not depend on it.
+            "system-monitor": {"interval": "5s"},
+        },
+    }
+}
 # Characters of a failed command's output that are shown: its end, where the reason stands.
 OUTPUT_LIMIT = 4000
 
@@ -158,6 +171,14 @@ def worker_preload(module: str) -> None:
     preload = dask.config.get("distributed.worker.preload", default=[])
     preload = [preload] if isinstance(preload, str) else list(preload)
     dask.config.set({"distributed.worker.preload": [*preload, module]})
+
+
+def idle_cluster() -> None:
+    """Covalent leaves Dask's defaults, with which idle workers take 3 % of a core each.
+
+    What an administrator has set in their place stays.
+    """
+    dask.config.update_defaults(IDLE_CLUSTER)
 
 
 def cluster_failure(app_dask: Any) -> None:

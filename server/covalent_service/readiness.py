@@ -11,8 +11,9 @@ from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.settings import Settings
 
-# Reads the database, unlike "/", which answers even when nothing works.
-QUESTION = "/api/v1/dispatches/list?count=1"
+# Reads the database, unlike "/", which answers even when nothing works; by an index, unlike the
+# list of the UI, which takes fifteen times as long with ten thousand workflows.
+QUESTION = "/api/v2/dispatches?dispatch_id=none"
 TIMEOUT = 10  # seconds for one answer
 INTERVAL = 0.1  # seconds between two questions until the first answer
 WATCH_INTERVAL = 5  # seconds from one question to the next for the watchdog

@@ -6,6 +6,7 @@ what the adjustment is for. Then the adjustment and its tests can go.
 
 import asyncio
 import contextlib
+import copy
 import importlib
 import inspect
 import io
@@ -288,6 +289,28 @@ class WorkerPreload(unittest.TestCase):
             ):
                 adjustments.worker_preload("ours")
                 self.assertEqual(dask.config.get("distributed.worker.preload"), ["theirs", "ours"])
+
+
+class IdleCluster(unittest.TestCase):
+    DEFAULTS = {
+        "distributed.worker.profile.enabled": True,
+        "distributed.admin.tick.interval": "20ms",
+        "distributed.admin.system-monitor.interval": "500ms",
+    }
+
+    def settings(self):
+        return {name: dask.config.get(name) for name in self.DEFAULTS}
+
+    def test_covalent_still_leaves_dask_busy(self):
+        self.assertEqual(self.settings(), self.DEFAULTS)
+
+    def test_is_quieter_but_where_the_administrator_says_how(self):
+        before = copy.deepcopy(dask.config.get("distributed"))
+        with dask.config.set({"distributed": before}):
+            dask.config.set({"distributed.admin.tick.interval": "1s"})
+            adjustments.idle_cluster()
+            self.addCleanup(dask.config.defaults.pop)
+            self.assertEqual(list(self.settings().values()), [False, "1s", "5s"])
 
 
 class Configuration(unittest.TestCase):

@@ -16,6 +16,10 @@ import psutil
 
 from served import LAUNCHER, STOP_LIMIT, Served
 
+sys.path.append(str(LAUNCHER))
+
+from covalent_service.readiness import QUESTION  # noqa: E402
+
 LONG_CHAIN = """
 import covalent as ct
 
@@ -196,6 +200,14 @@ class Running(unittest.TestCase):
             self.assertLess(kinds.index("STATUS"), kinds.index("READY"))
             self.assertLess(kinds.index("READY"), kinds.index("WATCHDOG"))
             self.assertLess(kinds.index("WATCHDOG"), kinds.index("STOPPING"))
+
+    def test_what_it_is_asked_is_answered_from_the_database(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            self.assertIn("dispatches", server.get(QUESTION))
+            server.query("ALTER TABLE lattices RENAME TO gone")
+            with self.assertRaises(urllib.error.HTTPError):
+                server.get(QUESTION)
 
     def test_environment_counts_at_every_start(self):
         with Served(COVALENT_DISABLE_DASK="1") as server, Served() as other:
