@@ -151,10 +151,12 @@ class Served:
         return found
 
     def connected(self):
-        """(host, port) of every connection of the server itself."""
+        """Descriptors of the server's own Unix sockets, by which it talks to Dask among others."""
         import psutil
 
-        return self._sockets(psutil.Process(self.process.pid), psutil.CONN_ESTABLISHED)
+        process = psutil.Process(self.process.pid)
+        connections = getattr(process, "net_connections", None) or process.connections
+        return {one.fd for one in connections("unix")}
 
     def _sockets(self, process, status):
         connections = getattr(process, "net_connections", None) or process.connections
