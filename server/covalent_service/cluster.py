@@ -11,7 +11,7 @@ from covalent._shared_files import logger
 from covalent._shared_files.config import update_config
 from covalent_dispatcher._service import app_dask
 
-from covalent_service import adjustments, secrets, sockets
+from covalent_service import adjustments, sockets
 from covalent_service.refusal import Refusal
 
 START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
@@ -32,11 +32,8 @@ class Cluster:
         self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
 
     def start(self) -> None:
-        """Begin to start it, beside whatever is to be done meanwhile."""
+        """Start it and tell Covalent where it is, or refuse with its last words."""
         self._process.start()
-
-    def wait_until_ready(self) -> None:
-        """Tell Covalent where it is, or refuse with its last words."""
         ready = wait([self._news, self.ended], START_TIMEOUT)
         if self._news in ready:
             news = self._news.recv()
@@ -66,7 +63,6 @@ class _Process(app_dask.DaskCluster):
     """Covalent's process, which reports a failure instead of leaving the server waiting."""
 
     def run(self) -> Any:
-        secrets.forget(os.environ)  # the workers, and with them the tasks, inherit its variables
         os.setsid()  # Ctrl-C in a terminal is the launcher's business: it ends the cluster
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

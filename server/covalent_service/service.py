@@ -80,14 +80,10 @@ class _Service:
     def run(self) -> int:
         database.check_url(os.environ.get(secrets.DATABASE))
         self._prepare_database()
-        # Forked after Covalent's own modules are loaded, the cluster shares their memory; what only
-        # the API needs is loaded while its workers start.
-        cluster = self._start_cluster() if self._settings.dask else None
         config = self._load()
         secrets.forget(os.environ)
-        if cluster:
-            self._notifier.status("waiting for the Dask cluster")
-            cluster.wait_until_ready()
+        # Forked as late as this, the cluster shares the memory of all that is loaded by now.
+        cluster = self._start_cluster() if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._begin_to_stop, self._note_running)
         Readiness(
