@@ -1,0 +1,169 @@
+//! A repository with keys of its own, served on loopback.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{server, tiny};
+
+/// A repository, its publisher's keys, and a folder to work in.
+pub struct Fixture {
+    folder: TempDir,
+    /// Where it is served.
+    pub address: String,
+}
+
+impl Fixture {
+    /// An empty tree, and a key.
+    pub fn new() -> Result<Fixture> {
+        let folder = tempfile::tempdir()?;
+        let tree = folder.path().join("tree");
+        fs::create_dir(&tree)?;
+        let address = server::serve(&tree)?;
+        let fixture = Fixture { folder, address };
+        fixture.publish(&["--new-key", "--no-passphrase"])?;
+        Ok(fixture)
+    }
+
+    /// The same with version 1-1 of the package `tiny`.
+    pub fn with_tiny() -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fixture.publish_tiny("1-1")?;
+        Ok(fixture)
+    }
+
+    /// A folder that goes with the fixture.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The repository.
+    pub fn tree(&self) -> PathBuf {
+        self.path("tree")
+    }
+
+    /// The folder of the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path("keys")
+    }
+
+    /// Runs scripts/publish's program, whatever comes of it.
+    pub fn try_publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_publish"));
+        command.arg("--keys").arg(self.keys()).args(arguments);
+        Ok(command.output()?)
+    }
+
+    /// Runs scripts/publish's program, and returns what it said.
+    pub fn publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<String> {
+        let output = self.try_publish(arguments)?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(said(&output))
+    }
+
+    /// Publishes packages for this fixture's address, with more options.
+    pub fn add(&self, options: &[&str], packages: &[PathBuf]) -> Result<String> {
+        let mut arguments: Vec<PathBuf> = vec!["--address".into(), self.address.clone().into()];
+        arguments.extend(options.iter().map(PathBuf::from));
+        arguments.push(self.tree());
+        arguments.extend(packages.iter().cloned());
+        self.publish(&arguments)
+    }
+
+    /// Publishes a version of the package `tiny`, in both families.
+    pub fn publish_tiny(&self, version: &str) -> Result<String> {
+        let packages = tiny::packages(self.folder.path(), "tiny", version)?;
+        self.add(&[], &packages)
+    }
+
+    /// Fingerprints of the keys, the oldest first.
+    pub fn fingerprints(&self) -> Result<Vec<String>> {
+        let listing = self.gpg(&["--with-colons", "--list-secret-keys"])?;
+        Ok(listing
+            .lines()
+            .filter(|line| line.starts_with("fpr:"))
+            .filter_map(|line| line.split(':').nth(9).map(String::from))
+            .collect())
+    }
+
+    /// gpg with the publisher's keys.
+    pub fn gpg(&self, arguments: &[&str]) -> Result<String> {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--yes", "--homedir"]).arg(self.keys());
+        run(gpg.args(arguments))
+    }
+
+    /// A file of the tree.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        fs::read(self.tree().join(path)).with_context(|| path.to_string())
+    }
+
+    /// A text of the tree.
+    pub fn text(&self, path: &str) -> Result<String> {
+        Ok(String::from_utf8(self.read(path)?)?)
+    }
+
+    /// Files of the tree whose paths have these in them, in this order of words.
+    pub fn find(&self, words: &[&str]) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        walk(&self.tree(), &mut found)?;
+        found.retain(|path| {
+            let path = path.to_string_lossy();
+            words.iter().all(|word| path.contains(word))
+        });
+        found.sort();
+        Ok(found)
+    }
+
+    /// The only such file.
+    pub fn only(&self, words: &[&str]) -> Result<PathBuf> {
+        let found = self.find(words)?;
+        ensure!(found.len() == 1, "not one file with {words:?}: {found:?}");
+        Ok(found[0].clone())
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // The agent would end by itself when it finds its folder gone.
+        let mut gpgconf = Command::new("gpgconf");
+        let _ = gpgconf
+            .arg("--homedir")
+            .arg(self.keys())
+            .args(["--kill", "all"])
+            .output();
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => walk(&entry.path(), found)?,
+            false => found.push(entry.path()),
+        }
+    }
+    Ok(())
+}
+
+/// Runs a program to its end, and returns its standard output.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("{} could not be started", command.get_program().display()))?;
+    ensure!(output.status.success(), "{command:?}: {}", said(&output));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// All that a program said, and how it ended.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status
+    )
+}

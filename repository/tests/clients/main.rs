@@ -1,0 +1,9 @@
+//! The repository as real clients see it: this host's apt-get and dnf, each with settings and folders
+//! of its own, against a web server on loopback.
+
+mod apt;
+mod dnf;
+mod fixture;
+mod publishing;
+mod server;
+mod tiny;
