@@ -101,17 +101,15 @@ impl Publication {
         let Some(stage) = &self.stage else {
             return Ok(false);
         };
-        sync_file_system(&self.tree)?;
         move_into_place(stage.path(), &self.tree, &self.packages)?;
         move_into_place(stage.path(), &self.tree, &self.indexes)?;
-        // What a head names has reached the disk before it.
+        // A power cut leaves a head as it was, or whole and with all that it names.
         sync_file_system(&self.tree)?;
         move_into_place(stage.path(), &self.tree, &self.heads)?;
         self.stage = None;
         self.packages.clear();
         self.indexes.clear();
         self.heads.clear();
-        sync_file_system(&self.tree)?;
         Ok(true)
     }
 

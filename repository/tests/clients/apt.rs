@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -41,7 +41,7 @@ impl Apt {
              Acquire::http::Proxy \"DIRECT\";\n"
         );
         fs::write(apt.root.join("apt.conf"), settings)?;
-        apt.learn_keys(fixture)?;
+        apt.learn_keys(&fixture.tree().join("covalent-archive-keyring.gpg"))?;
         let sources = fixture.text("covalent.sources")?;
         let ours = "/usr/share/keyrings/covalent-archive-keyring.gpg";
         ensure!(sources.contains(ours), "{sources}");
@@ -57,12 +57,9 @@ impl Apt {
         self.root.join("keyring.gpg")
     }
 
-    /// Puts today's keys of the repository where `Signed-By` looks for them.
-    pub fn learn_keys(&self, fixture: &Fixture) -> Result<()> {
-        fs::write(
-            self.keyring(),
-            fixture.read("covalent-archive-keyring.gpg")?,
-        )?;
+    /// Puts keys where `Signed-By` looks for them.
+    pub fn learn_keys(&self, keys: &Path) -> Result<()> {
+        fs::copy(keys, self.keyring())?;
         Ok(())
     }
 
@@ -104,6 +101,19 @@ impl Apt {
             "install",
             package,
         ])
+    }
+
+    /// The newest package that [`Apt::download`] has left.
+    pub fn downloaded(&self, package: &str) -> Result<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.root.join("cache/archives"))? {
+            let path = entry?.path();
+            if path.to_string_lossy().contains(&format!("/{package}_")) {
+                found.push(path);
+            }
+        }
+        found.sort();
+        found.pop().context("no package was downloaded")
     }
 
     /// The versions of a package.

@@ -30,7 +30,7 @@ impl Dnf {
                 dnf.root.join("repos").display()
             ),
         )?;
-        dnf.learn_keys(fixture)?;
+        fs::write(dnf.keyring(), fixture.read("covalent-archive-keyring.asc")?)?;
         let repo = fixture.text("covalent.repo")?;
         let ours = "file:///etc/pki/rpm-gpg/RPM-GPG-KEY-covalent";
         ensure!(repo.contains(ours), "{repo}");
@@ -41,15 +41,6 @@ impl Dnf {
 
     fn keyring(&self) -> PathBuf {
         self.root.join("root/etc/pki/rpm-gpg/RPM-GPG-KEY-covalent")
-    }
-
-    /// Puts today's keys of the repository where `gpgkey` looks for them.
-    pub fn learn_keys(&self, fixture: &Fixture) -> Result<()> {
-        fs::write(
-            self.keyring(),
-            fixture.read("covalent-archive-keyring.asc")?,
-        )?;
-        Ok(())
     }
 
     /// Runs dnf, whatever comes of it.

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::{server, tiny};
@@ -24,13 +25,25 @@ impl Fixture {
         fs::create_dir(&tree)?;
         let address = server::serve(&tree)?;
         let fixture = Fixture { folder, address };
-        fixture.publish(&["--new-key", "--no-passphrase"])?;
+        run(Command::new("cp")
+            .arg("--archive")
+            .arg(first_key()?.path())
+            .arg(fixture.keys()))?;
         Ok(fixture)
     }
 
     /// The same with version 1-1 of the package `tiny`.
     pub fn with_tiny() -> Result<Fixture> {
         let fixture = Fixture::new()?;
+        fixture.publish_tiny("1-1")?;
+        Ok(fixture)
+    }
+
+    /// The same, with a key of its own.
+    pub fn of_another() -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fs::remove_dir_all(fixture.keys())?;
+        fixture.publish(&["--new-key", "--no-passphrase"])?;
         fixture.publish_tiny("1-1")?;
         Ok(fixture)
     }
@@ -126,15 +139,35 @@ impl Fixture {
     }
 }
 
+/// A folder of keys with one in it: making one takes seconds.
+fn first_key() -> Result<&'static TempDir> {
+    static FOLDER: OnceLock<Result<TempDir>> = OnceLock::new();
+    let made = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir()?;
+        let mut publish = Command::new(env!("CARGO_BIN_EXE_publish"));
+        run(publish
+            .arg("--keys")
+            .arg(folder.path())
+            .args(["--new-key", "--no-passphrase"]))?;
+        stop_agent(folder.path());
+        Ok(folder)
+    });
+    made.as_ref().map_err(|error| anyhow!("{error:#}"))
+}
+
+/// The agent would end by itself when it finds its folder gone, a while later.
+pub fn stop_agent(keys: &Path) {
+    let mut gpgconf = Command::new("gpgconf");
+    let _ = gpgconf
+        .arg("--homedir")
+        .arg(keys)
+        .args(["--kill", "all"])
+        .output();
+}
+
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // The agent would end by itself when it finds its folder gone.
-        let mut gpgconf = Command::new("gpgconf");
-        let _ = gpgconf
-            .arg("--homedir")
-            .arg(self.keys())
-            .args(["--kill", "all"])
-            .output();
+        stop_agent(&self.keys());
     }
 }
 

@@ -4,6 +4,9 @@
 mod apt;
 mod dnf;
 mod fixture;
+mod install;
+mod keys;
 mod publishing;
 mod server;
+mod tamper;
 mod tiny;
