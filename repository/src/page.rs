@@ -8,6 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use crate::index::{Entry, Suite};
+use crate::keyring;
 use crate::keys::{Key, spaced};
 use crate::package::Family;
 use crate::tool::{output, tool};
@@ -86,10 +87,14 @@ fn newest(listings: &[Listing]) -> String {
 
 fn packages(listings: &[Listing]) -> Result<String> {
     let mut text = String::new();
-    for listing in listings
-        .iter()
-        .filter(|listing| !listing.entries.is_empty())
-    {
+    // The keys alone are nothing to be told about.
+    let told = |listing: &&Listing| {
+        listing
+            .entries
+            .iter()
+            .any(|item| item.entry.name != keyring::NAME)
+    };
+    for listing in listings.iter().filter(told) {
         let title = match (listing.family, listing.suite) {
             (Family::Deb, Suite::Stable) => "Debian and Ubuntu",
             (Family::Rpm, Suite::Stable) => "Fedora, RHEL and relatives",

@@ -7,7 +7,6 @@
 #
 # It says what it is about to do, and does nothing before that. Nothing runs before the last line, so a
 # download that was cut off does nothing either.
-set -eu
 
 address='@ADDRESS@'
 # Of the keys, the first of which has this fingerprint.
@@ -21,13 +20,13 @@ say() { printf '%s\n' "$*"; }
 refuse() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 # A distribution's version is at least another.
-# at_least VERSION MINIMUM
-at_least() {
+# newer_or_same VERSION MINIMUM
+newer_or_same() {
     [ "$(printf '%s\n' "$2" "$1" | sort -t . -k 1,1n -k 2,2n | head -n 1)" = "$2" ]
 }
 
 # Sets family, or refuses.
-find_family() {
+identify() {
     [ -r /etc/os-release ] || refuse "there is no /etc/os-release, so this is no system that the packages are for"
     # shellcheck source=/dev/null
     . /etc/os-release
@@ -42,7 +41,7 @@ find_family() {
     esac
     # Debian's testing and unstable have no version.
     if [ -n "${VERSION_ID:-}" ]; then
-        at_least "$VERSION_ID" "$minimum" || refuse "the packages are for $ID $minimum and newer; this is $system"
+        newer_or_same "$VERSION_ID" "$minimum" || refuse "the packages are for $ID $minimum and newer; this is $system"
     fi
     machine=$(uname -m)
     case " $machines " in
@@ -55,7 +54,7 @@ find_family() {
     esac
 }
 
-set_paths() {
+name_files() {
     case $family in
         apt)
             key=/usr/share/keyrings/covalent-archive-keyring.gpg
@@ -75,7 +74,7 @@ announce() {
     say "  the package covalent-archive-keyring, which brings new keys"
 }
 
-ask() {
+consent() {
     [ "$yes" = no ] || return 0
     # Standard input may be this script.
     if ! { : </dev/tty; } 2>/dev/null; then
@@ -101,8 +100,8 @@ fetch() {
 }
 
 # The fingerprint of the first key in a file: the SHA-1 of its first packet (RFC 4880, section 12.2).
-# fingerprint_of FILE
-fingerprint_of() {
+# key_fingerprint FILE
+key_fingerprint() {
     # shellcheck disable=SC2046  # three numbers
     set -- "$1" $(od -A n -t u1 -N 3 "$1")
     [ "${2:-}" = 153 ] || return 0
@@ -110,7 +109,7 @@ fingerprint_of() {
 }
 
 # Leaves the keys in $work/key, or refuses.
-fetch_keys() {
+obtain_keys() {
     case $family in
         apt)
             fetch covalent-archive-keyring.gpg "$work/key"
@@ -125,15 +124,15 @@ fetch_keys() {
                 base64 -d >"$work/binary" 2>/dev/null || :
             ;;
     esac
-    found=$(fingerprint_of "$work/binary")
+    found=$(key_fingerprint "$work/binary")
     [ "$found" = "$fingerprint" ] ||
         refuse "the key at $address has the fingerprint ${found:-of no key}, not $fingerprint; nothing was done"
     [ "$(sha256sum <"$work/key" | cut -c 1-64)" = "$expected" ] ||
         refuse "the keys at $address are not those that this script knows; fetch the script again. Nothing was done"
 }
 
-# put FILE PATH
-put() {
+# place FILE PATH
+place() {
     mkdir -p "$(dirname "$2")"
     cp "$1" "$2.new"
     chmod 644 "$2.new"
@@ -153,7 +152,7 @@ REPO
     esac
 }
 
-install_keyring() {
+keyring_package() {
     case $family in
         apt)
             # This repository alone: what is wrong with another is no concern here.
@@ -177,26 +176,27 @@ leave() {
 }
 
 main() {
+    set -eu
     yes=no
     case ${1:-} in
         '') ;;
         --yes) yes=yes ;;
         *) refuse "there is no option $1; type: sh install.sh [--yes]" ;;
     esac
-    find_family
-    set_paths
+    identify
+    name_files
     announce
     [ "$(id -u)" = 0 ] || refuse "only root can do that; type: sudo sh install.sh"
-    ask
+    consent
     added=no
     work=$(mktemp -d)
     trap leave EXIT
-    fetch_keys
+    obtain_keys
     describe_source >"$work/source"
-    put "$work/key" "$key"
+    place "$work/key" "$key"
     added=yes
-    put "$work/source" "$source"
-    install_keyring || refuse "the repository at $address cannot be used; the lines above say why"
+    place "$work/source" "$source"
+    keyring_package || refuse "the repository at $address cannot be used; the lines above say why"
     say "Done. To install Covalent, type: $family install covalent"
 }
 
