@@ -240,7 +240,7 @@ fn write_suite(
             || format!("compressing {}", index.display()),
         )?;
     }
-    let prepared = publication.prepare(&folder.join("Release"))?;
+    let prepared = publication.prepare(folder.join("Release"))?;
     let text = release(&publication.prepare(&folder)?, suite, settings)?;
     for (digest, path) in listed(&text) {
         let index = folder.join(path);

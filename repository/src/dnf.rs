@@ -223,12 +223,12 @@ fn write_suite(
     describe(publication, suite, entries, &own, &["--baseurl", list])?;
     describe(publication, suite, entries, &root, &[])?;
     // Named after what is in it.
-    let head = publication.prepare(&own.join("repodata/repomd.xml"))?;
+    let head = publication.prepare(own.join("repodata/repomd.xml"))?;
     let name = sha256(&head)?[..16].to_string();
     let (from, own) = (publication.prepare(&own)?, root.join(&name));
     fs::rename(from, publication.prepare(&own)?)?;
     for repodata in [own.join("repodata"), root.join("repodata")] {
-        let head = publication.prepare(&repodata.join("repomd.xml"))?;
+        let head = publication.prepare(repodata.join("repomd.xml"))?;
         keys.sign(
             std::slice::from_ref(key),
             &head,
@@ -259,7 +259,7 @@ fn describe(
     target: &Path,
     options: &[&str],
 ) -> Result<()> {
-    let root = publication.prepare(&folder(suite))?;
+    let root = publication.prepare(folder(suite))?;
     fs::create_dir_all(&root)?;
     let target = publication.prepare(target)?;
     fs::create_dir_all(&target)?;

@@ -12,6 +12,7 @@ mod matrix;
 mod own_packages;
 mod piuparts;
 mod plugins;
+mod repository;
 mod secrets;
 mod service;
 mod sources;

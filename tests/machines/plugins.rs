@@ -90,7 +90,7 @@ fn a_task_runs_on_a_second_machine_by_ssh() -> Result<()> {
     ))?;
     let key = "/var/lib/covalent/.ssh/id_ed25519";
     let public = machine.ok(&format!(
-        "apt-get install --yes /srv/packages/*.deb >/dev/null 2>&1
+        "apt-get install --yes /srv/packages/openssh-server/*.deb >/dev/null 2>&1
          runuser -u covalent -- mkdir -m 0700 /var/lib/covalent/.ssh
          runuser -u covalent -- ssh-keygen -q -t ed25519 -N '' -f {key}
          cat {key}.pub"
@@ -98,7 +98,7 @@ fn a_task_runs_on_a_second_machine_by_ssh() -> Result<()> {
     let other = builder("bookworm").neighbour_of(&machine)?.boot()?;
     Family::Deb.install(&other, DIST)?;
     other.ok("systemctl disable --now covalent
-         apt-get install --yes /srv/packages/*.deb
+         apt-get install --yes /srv/packages/openssh-server/*.deb
          useradd --create-home --shell /bin/bash bob
          install -d -m 0700 -o bob -g bob /home/bob/.ssh")?;
     other.write_file("/home/bob/.ssh/authorized_keys", public, 0o644)?;

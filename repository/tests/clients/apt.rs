@@ -63,6 +63,19 @@ impl Apt {
         Ok(())
     }
 
+    /// Takes the packages from a copy of the repository.
+    pub fn point_to(&self, address: &str) -> Result<()> {
+        let path = self.root.join("etc/sources.list.d/covalent.sources");
+        let sources = fs::read_to_string(&path)?;
+        let lines = sources
+            .lines()
+            .map(|line| match line.starts_with("URIs: ") {
+                true => format!("URIs: {address}/apt\n"),
+                false => format!("{line}\n"),
+            });
+        Ok(fs::write(&path, lines.collect::<String>())?)
+    }
+
     /// Runs apt-get, whatever comes of it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         Command::new("apt-get")

@@ -43,6 +43,18 @@ impl Dnf {
         self.root.join("root/etc/pki/rpm-gpg/RPM-GPG-KEY-covalent")
     }
 
+    /// Takes the packages from a copy of the repository, whose metadata are signed (1) or not (0).
+    pub fn point_to(&self, address: &str, signed: u8) -> Result<()> {
+        let path = self.root.join("repos/covalent.repo");
+        let repo = fs::read_to_string(&path)?;
+        let lines = repo.lines().map(|line| match line.split_once('=') {
+            Some(("mirrorlist", _)) => format!("baseurl={address}\n"),
+            Some(("repo_gpgcheck", _)) => format!("repo_gpgcheck={signed}\n"),
+            _ => format!("{line}\n"),
+        });
+        Ok(fs::write(&path, lines.collect::<String>())?)
+    }
+
     /// Runs dnf, whatever comes of it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         Command::new("dnf")
@@ -62,7 +74,7 @@ impl Dnf {
                 self.root.join("persist").display()
             ))
             .arg(format!("--setopt=logdir={}", self.root.display()))
-            .args(["--releasever=1", "--noplugins", "--assumeyes"])
+            .args(["--releasever=1", "--disableplugin=local", "--assumeyes"])
             .args(arguments)
             .output()
             .context("dnf")

@@ -6,6 +6,7 @@ mod dnf;
 mod fixture;
 mod install;
 mod keys;
+mod mirror;
 mod page;
 mod publishing;
 mod server;

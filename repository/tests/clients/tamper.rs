@@ -13,6 +13,15 @@ use crate::fixture::{Fixture, run, said};
 /// A way to spoil a file's content.
 type Change = fn(Vec<u8>) -> Vec<u8>;
 
+/// What is spoilt, its files, how, who is asked, and the words that are expected.
+type Case<'a> = (
+    &'a str,
+    &'a [PathBuf],
+    Change,
+    &'a dyn Fn() -> Result<String>,
+    &'a str,
+);
+
 /// As long as before, with one bit less that is right.
 fn flipped(mut content: Vec<u8>) -> Vec<u8> {
     let middle = content.len() / 2;
@@ -68,7 +77,7 @@ fn apt_refuses_what_was_changed() -> Result<()> {
         ensure!(!output.status.success(), "{}", said(&output));
         Ok(said(&output))
     };
-    let cases: [(&str, &[PathBuf], Change, &dyn Fn() -> Result<String>, &str); 6] = [
+    let cases: [Case; 6] = [
         (
             "a changed index",
             &indexes,
@@ -193,7 +202,10 @@ fn dnf_refuses_what_was_changed() -> Result<()> {
         .to_string();
     let metadata = |name: &str| fixture.only(&[&format!("{publication}/repodata/"), name]);
     let signature = metadata("repomd.xml.asc")?;
-    let (head, primary) = (signature.with_extension(""), metadata("primary.xml.gz")?);
+    let (head, primary) = (
+        [signature.with_extension("")],
+        [metadata("primary.xml.gz")?],
+    );
     let signature = [signature];
     let packages = [fixture.only(&["rpm/stable/packages", "tiny-1-1.noarch.rpm"])?];
     let update = || Dnf::new(&fixture, "new")?.refusal();
@@ -205,23 +217,11 @@ fn dnf_refuses_what_was_changed() -> Result<()> {
     };
     let bad = "Bad GPG signature";
     let checksum = "checksum doesn't match";
-    let cases: [(&str, &[PathBuf], Change, &dyn Fn() -> Result<String>, &str); 7] = [
-        (
-            "a changed index",
-            &[primary.clone()],
-            flipped,
-            &update,
-            checksum,
-        ),
-        (
-            "a truncated index",
-            &[primary],
-            truncated,
-            &update,
-            checksum,
-        ),
-        ("changed metadata", &[head.clone()], flipped, &update, bad),
-        ("truncated metadata", &[head], truncated, &update, bad),
+    let cases: [Case; 7] = [
+        ("a changed index", &primary, flipped, &update, checksum),
+        ("a truncated index", &primary, truncated, &update, checksum),
+        ("changed metadata", &head, flipped, &update, bad),
+        ("truncated metadata", &head, truncated, &update, bad),
         (
             "a truncated signature",
             &signature,
