@@ -3,6 +3,7 @@
 mod environment;
 mod installation;
 mod report;
+mod repository;
 
 use anyhow::{Result, bail};
 
@@ -10,10 +11,14 @@ fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         None => {
             installation::compare()?;
-            environment::compare()
+            environment::compare()?;
+            repository::compare()
         }
         Some("installation") => installation::compare(),
         Some("environment") => environment::compare(),
-        Some(other) => bail!("there is no {other}; there are: installation, environment"),
+        Some("repository") => repository::compare(),
+        Some(other) => {
+            bail!("there is no {other}; there are: installation, environment, repository")
+        }
     }
 }

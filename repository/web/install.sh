@@ -77,7 +77,7 @@ announce() {
 consent() {
     [ "$yes" = no ] || return 0
     # Standard input may be this script.
-    if ! { : </dev/tty; } 2>/dev/null; then
+    if ! (: </dev/tty) 2>/dev/null; then
         refuse "there is no terminal to ask at; type: sh install.sh --yes"
     fi
     printf 'Go on? [y/N] '
@@ -196,7 +196,10 @@ main() {
     place "$work/key" "$key"
     added=yes
     place "$work/source" "$source"
-    keyring_package || refuse "the repository at $address cannot be used; the lines above say why"
+    if ! said=$(keyring_package 2>&1); then
+        say "$said" >&2
+        refuse "the repository at $address cannot be used; the lines above say why"
+    fi
     say "Done. To install Covalent, type: $family install covalent"
 }
 

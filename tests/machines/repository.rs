@@ -111,7 +111,7 @@ fn boot(suite: &str) -> Result<Machine> {
 }
 
 /// A line that an administrator has added.
-const EDIT: &str = "# An administrator's own line.";
+const EDIT: &str = "# The administrator was here.";
 
 fn edit_the_environment(machine: &Machine) -> Result<()> {
     machine
