@@ -8,11 +8,14 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
-use crate::{server, tiny};
+use crate::server::Server;
+use crate::tiny;
 
 /// A repository, its publisher's keys, and a folder to work in.
 pub struct Fixture {
     folder: TempDir,
+    /// What serves it.
+    pub server: Server,
     /// Where it is served.
     pub address: String,
 }
@@ -23,8 +26,13 @@ impl Fixture {
         let folder = tempfile::tempdir()?;
         let tree = folder.path().join("tree");
         fs::create_dir(&tree)?;
-        let address = server::serve(&tree)?;
-        let fixture = Fixture { folder, address };
+        let server = Server::new(&tree)?;
+        let address = server.address.clone();
+        let fixture = Fixture {
+            folder,
+            server,
+            address,
+        };
         run(Command::new("cp")
             .arg("--archive")
             .arg(first_key()?.path())
@@ -63,11 +71,16 @@ impl Fixture {
         self.path("keys")
     }
 
+    /// scripts/publish's program.
+    pub fn publisher(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_publish"));
+        command.arg("--keys").arg(self.keys());
+        command
+    }
+
     /// Runs scripts/publish's program, whatever comes of it.
     pub fn try_publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<Output> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_publish"));
-        command.arg("--keys").arg(self.keys()).args(arguments);
-        Ok(command.output()?)
+        Ok(self.publisher().args(arguments).output()?)
     }
 
     /// Runs scripts/publish's program, and returns what it said.

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use crate::apt::Apt;
 use crate::dnf::Dnf;
 use crate::fixture::{Fixture, run, said};
-use crate::server::serve;
+use crate::server::Server;
 
 #[test]
 fn a_copy_by_debmirror_serves_apt() -> Result<()> {
@@ -28,7 +28,7 @@ fn a_copy_by_debmirror_serves_apt() -> Result<()> {
         .arg(format!("--host={host}"))
         .arg(format!("--keyring={}", keyring.display()))
         .arg(base.join("apt")))?;
-    let copy = serve(&base)?;
+    let copy = Server::new(&base)?.address;
     let apt = Apt::new(&fixture, "apt")?;
     apt.point_to(&copy)?;
     apt.update()?;
@@ -52,7 +52,7 @@ fn a_copy_by_reposync_serves_dnf() -> Result<()> {
     run(Command::new("createrepo_c")
         .arg("--quiet")
         .arg(base.join("covalent")))?;
-    let copy = serve(&base.join("covalent"))?;
+    let copy = Server::new(&base.join("covalent"))?.address;
     let new = Dnf::new(&fixture, "new")?;
     new.point_to(&copy, 0)?;
     new.ok(&["install", "tiny"]).map(drop)
@@ -67,7 +67,7 @@ fn a_copy_of_the_whole_serves_both() -> Result<()> {
         .arg(fixture.tree())
         .arg(&base))?;
     fs::remove_dir_all(fixture.tree())?;
-    let copy = serve(&base)?;
+    let copy = Server::new(&base)?.address;
     fs::create_dir(fixture.tree())?;
     for file in fs::read_dir(&base)? {
         let file = file?;

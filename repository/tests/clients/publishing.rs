@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
@@ -77,6 +77,49 @@ fn clients_never_see_a_half() -> Result<()> {
         "{:?}",
         dnf.versions("tiny")
     );
+    Ok(())
+}
+
+#[test]
+fn a_publication_while_a_client_reads_is_no_trouble() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let (apt, dnf) = (Apt::new(&fixture, "apt")?, Dnf::new(&fixture, "dnf")?);
+    apt.update()?;
+    dnf.update()?;
+    // dnf asks for the metadata once more when their signature is bad: one publication is not enough.
+    let names = [
+        "InRelease",
+        "mirrorlist",
+        "repomd.xml",
+        "repomd.xml.asc",
+        "primary.xml.gz",
+    ];
+    let events = 4;
+    for (name, major) in names.into_iter().zip(2..) {
+        fixture.publish_tiny(&format!("{major}-1"))?;
+        let mut next: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        for minor in 2..2 + events {
+            let mut publisher = fixture.publisher();
+            publisher.arg(fixture.tree());
+            publisher.args(tiny::packages(
+                &fixture.path(""),
+                "tiny",
+                &format!("{major}-{minor}"),
+            )?);
+            next.push(Box::new(move || {
+                let output = publisher.output().expect("a publication");
+                assert!(output.status.success(), "{}", said(&output));
+            }));
+        }
+        fixture.server.at_requests(name, next);
+        match name {
+            "InRelease" => apt.update(),
+            _ => dnf.update(),
+        }
+        .with_context(|| format!("published at requests for {name}"))?;
+        ensure!(fixture.server.left() < events, "nobody asked for {name}");
+        fixture.only(&["rpm/stable/packages", &format!("tiny-{major}-2.noarch.rpm")])?;
+    }
     Ok(())
 }
 
