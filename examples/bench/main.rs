@@ -3,6 +3,7 @@
 mod environment;
 mod installation;
 mod report;
+mod repository;
 mod service;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ enum Subject {
     Installation,
     Environment,
     Service,
+    Repository,
 }
 
 fn main() -> Result<()> {
@@ -45,6 +47,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Service) {
         service::compare(rounds, idle)?;
+    }
+    if wanted(Subject::Repository) {
+        repository::compare()?;
     }
     Ok(())
 }

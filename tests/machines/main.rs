@@ -14,6 +14,7 @@ mod own_packages;
 mod piuparts;
 mod plugins;
 mod postgresql;
+mod repository;
 mod secrets;
 mod service;
 mod sources;

@@ -1,0 +1,128 @@
+//! Whether a machine that comes to the repository today, or in two months, is served.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::index::Suite;
+use crate::keyring::BINARY;
+use crate::keys::{listed, spaced};
+use crate::tool::{output, tool};
+
+/// A key that expires sooner has to be followed by another: machines learn of it when they update.
+const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(60 * 24);
+
+/// Indexes that expire sooner have to be signed anew.
+const INDEX_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Says what is wrong with the repository in `tree`, and what will be soon.
+pub fn check(tree: &Path) -> Result<ExitCode> {
+    let keyring = tree.join(BINARY);
+    ensure!(
+        keyring.exists(),
+        "there is no repository in {}",
+        tree.display()
+    );
+    let mut warnings = keys(&keyring)?;
+    for suite in Suite::ALL {
+        let release = tree.join("apt/dists").join(suite.name()).join("Release");
+        verify(&keyring, &release.with_extension("gpg"), &release)?;
+        let signed = release.with_file_name("InRelease");
+        let gpgv = tool("gpgv", Path::new("/")).args([Path::new("--keyring"), &keyring]);
+        output(gpgv.args([&signed]), || {
+            format!("{} is not signed", signed.display())
+        })?;
+        warnings.extend(validity(&release)?);
+        for repodata in metadata(tree, suite)? {
+            let head = repodata.join("repomd.xml");
+            verify(&keyring, &head.with_extension("xml.asc"), &head)?;
+        }
+    }
+    for warning in &warnings {
+        eprintln!("publish: {warning}");
+    }
+    if !warnings.is_empty() {
+        return Ok(ExitCode::from(2));
+    }
+    println!(
+        "{}: signatures are good, and nothing expires soon",
+        tree.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said about the keys.
+fn keys(keyring: &Path) -> Result<Vec<String>> {
+    let home = tempfile::tempdir()?;
+    let show = tool("gpg", home.path()).args(["--batch", "--with-colons", "--show-keys"]);
+    let listing = output(show.args([keyring]), || {
+        format!("reading {}", keyring.display())
+    })?;
+    let keys = listed(&listing);
+    let last = keys.iter().map(|key| key.expires.unwrap_or(i64::MAX)).max();
+    let Some(last) = last else {
+        return Ok(vec![format!(
+            "{} holds no key that is valid; make one, publish, and tell every machine's administrator",
+            keyring.display()
+        )]);
+    };
+    let mut warnings = Vec::new();
+    let limit = (Timestamp::now() + KEY_NOTICE).as_second();
+    for key in keys
+        .iter()
+        .filter(|key| key.expires.is_some_and(|end| end < limit))
+    {
+        let date = Timestamp::from_second(key.expires.unwrap_or(0))?.strftime("%Y-%m-%d");
+        let next = match last < limit {
+            true => "make its successor now and publish: scripts/publish --new-key",
+            false => "its successor is published; delete it: scripts/publish --retire-key",
+        };
+        warnings.push(format!(
+            "the key {} expires on {date}; {next}",
+            spaced(&key.fingerprint)
+        ));
+    }
+    Ok(warnings)
+}
+
+/// What is to be said about when apt stops to trust an index.
+fn validity(release: &Path) -> Result<Option<String>> {
+    let text =
+        fs::read_to_string(release).with_context(|| format!("reading {}", release.display()))?;
+    let end = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Valid-Until: "));
+    let end = end.with_context(|| format!("{} has no Valid-Until", release.display()))?;
+    let end = rfc2822::parse(end)
+        .with_context(|| format!("the Valid-Until of {}", release.display()))?
+        .timestamp();
+    let warning = format!(
+        "apt trusts {} until {} only; sign it anew: scripts/publish --resign",
+        release.display(),
+        end.strftime("%Y-%m-%d %H:%M UTC")
+    );
+    Ok((end < Timestamp::now() + INDEX_NOTICE).then_some(warning))
+}
+
+/// The folders that `mirrorlist` names, and that for mirrors.
+fn metadata(tree: &Path, suite: Suite) -> Result<[PathBuf; 2]> {
+    let folder = tree.join("rpm").join(suite.name());
+    let list = folder.join("mirrorlist");
+    let text = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+    let name = text.trim().trim_end_matches('/').rsplit('/').next();
+    let name = name.with_context(|| format!("{} names nothing", list.display()))?;
+    Ok([folder.join(name).join("repodata"), folder.join("repodata")])
+}
+
+/// With Sequoia's sqv, which knows which algorithms are safe today; apt uses it from Debian 13 on.
+fn verify(keyring: &Path, signature: &Path, file: &Path) -> Result<()> {
+    let sqv = tool("sqv", Path::new("/")).args([Path::new("--keyring"), keyring, signature, file]);
+    output(sqv, || {
+        format!("{} does not fit {}", signature.display(), file.display())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! A repository with keys of its own, served on loopback.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tempfile::TempDir;
+
+use crate::server::Server;
+use crate::tiny;
+
+/// A repository, its publisher's keys, and a folder to work in.
+pub struct Fixture {
+    folder: TempDir,
+    /// What serves it.
+    pub server: Server,
+    /// Where it is served.
+    pub address: String,
+}
+
+impl Fixture {
+    /// An empty tree, and a key.
+    pub fn new() -> Result<Fixture> {
+        let folder = tempfile::tempdir()?;
+        let tree = folder.path().join("tree");
+        fs::create_dir(&tree)?;
+        let server = Server::new(&tree)?;
+        let address = server.address.clone();
+        let fixture = Fixture {
+            folder,
+            server,
+            address,
+        };
+        run(Command::new("cp")
+            .arg("--archive")
+            .arg(first_key()?.path())
+            .arg(fixture.keys()))?;
+        Ok(fixture)
+    }
+
+    /// The same with version 1-1 of the package `tiny`.
+    pub fn with_tiny() -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fixture.publish_tiny("1-1")?;
+        Ok(fixture)
+    }
+
+    /// The same, with a key of its own.
+    pub fn of_another() -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fs::remove_dir_all(fixture.keys())?;
+        fixture.publish(&["--new-key", "--no-passphrase"])?;
+        fixture.publish_tiny("1-1")?;
+        Ok(fixture)
+    }
+
+    /// A folder that goes with the fixture.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The repository.
+    pub fn tree(&self) -> PathBuf {
+        self.path("tree")
+    }
+
+    /// The folder of the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path("keys")
+    }
+
+    /// scripts/publish's program.
+    pub fn publisher(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_publish"));
+        command.arg("--keys").arg(self.keys());
+        command
+    }
+
+    /// Runs scripts/publish's program, whatever comes of it.
+    pub fn try_publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<Output> {
+        Ok(self.publisher().args(arguments).output()?)
+    }
+
+    /// Runs scripts/publish's program, and returns what it said.
+    pub fn publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<String> {
+        let output = self.try_publish(arguments)?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(said(&output))
+    }
+
+    /// Publishes packages for this fixture's address, with more options.
+    pub fn add(&self, options: &[&str], packages: &[PathBuf]) -> Result<String> {
+        let mut arguments: Vec<PathBuf> = vec!["--address".into(), self.address.clone().into()];
+        arguments.extend(options.iter().map(PathBuf::from));
+        arguments.push(self.tree());
+        arguments.extend(packages.iter().cloned());
+        self.publish(&arguments)
+    }
+
+    /// Publishes a version of the package `tiny`, in both families.
+    pub fn publish_tiny(&self, version: &str) -> Result<String> {
+        let packages = tiny::packages(self.folder.path(), "tiny", version)?;
+        self.add(&[], &packages)
+    }
+
+    /// Fingerprints of the keys, the oldest first.
+    pub fn fingerprints(&self) -> Result<Vec<String>> {
+        let listing = self.gpg(&["--with-colons", "--list-secret-keys"])?;
+        Ok(listing
+            .lines()
+            .filter(|line| line.starts_with("fpr:"))
+            .filter_map(|line| line.split(':').nth(9).map(String::from))
+            .collect())
+    }
+
+    /// gpg with the publisher's keys.
+    pub fn gpg(&self, arguments: &[&str]) -> Result<String> {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--yes", "--homedir"]).arg(self.keys());
+        run(gpg.args(arguments))
+    }
+
+    /// A file of the tree.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        fs::read(self.tree().join(path)).with_context(|| path.to_string())
+    }
+
+    /// A text of the tree.
+    pub fn text(&self, path: &str) -> Result<String> {
+        Ok(String::from_utf8(self.read(path)?)?)
+    }
+
+    /// Files of the tree whose paths have these in them, in this order of words.
+    pub fn find(&self, words: &[&str]) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        walk(&self.tree(), &mut found)?;
+        found.retain(|path| {
+            let path = path.to_string_lossy();
+            words.iter().all(|word| path.contains(word))
+        });
+        found.sort();
+        Ok(found)
+    }
+
+    /// The only such file.
+    pub fn only(&self, words: &[&str]) -> Result<PathBuf> {
+        let found = self.find(words)?;
+        ensure!(found.len() == 1, "not one file with {words:?}: {found:?}");
+        Ok(found[0].clone())
+    }
+}
+
+/// A folder of keys with one in it: making one takes seconds.
+fn first_key() -> Result<&'static TempDir> {
+    static FOLDER: OnceLock<Result<TempDir>> = OnceLock::new();
+    let made = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir()?;
+        let mut publish = Command::new(env!("CARGO_BIN_EXE_publish"));
+        run(publish
+            .arg("--keys")
+            .arg(folder.path())
+            .args(["--new-key", "--no-passphrase"]))?;
+        stop_agent(folder.path());
+        Ok(folder)
+    });
+    made.as_ref().map_err(|error| anyhow!("{error:#}"))
+}
+
+/// The agent would end by itself when it finds its folder gone, a while later.
+pub fn stop_agent(keys: &Path) {
+    let mut gpgconf = Command::new("gpgconf");
+    let _ = gpgconf
+        .arg("--homedir")
+        .arg(keys)
+        .args(["--kill", "all"])
+        .output();
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        stop_agent(&self.keys());
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => walk(&entry.path(), found)?,
+            false => found.push(entry.path()),
+        }
+    }
+    Ok(())
+}
+
+/// Runs a program to its end, and returns its standard output.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("{} could not be started", command.get_program().display()))?;
+    ensure!(output.status.success(), "{command:?}: {}", said(&output));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// All that a program said, and how it ended.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status
+    )
+}

@@ -1,0 +1,120 @@
+//! The page, in a browser.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::fixture::{Fixture, run, said};
+use crate::tiny;
+
+/// The page after its scripts have run, unless they are off, and a picture of it in target/.
+fn shown(fixture: &Fixture, width: u32, options: &[&str], picture: &str) -> Result<String> {
+    let profile = tempfile::tempdir()?;
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let mut chromium = Command::new("chromium");
+    chromium
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .arg(format!("--window-size={width},1400"))
+        .args(["--virtual-time-budget=5000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--screenshot={}", pictures.join(picture).display()))
+        .args(options)
+        .arg(format!("{}/index.html", fixture.address));
+    run(&mut chromium)
+}
+
+#[test]
+fn a_browser_shows_the_page() -> Result<()> {
+    let fixture = Fixture::new()?;
+    for version in ["1-1", "2-1"] {
+        fixture.add(
+            &[],
+            &tiny::packages(&fixture.path(""), "covalent", version)?,
+        )?;
+    }
+    let page = fixture.text("index.html")?;
+    // Nothing of another host's, and nothing that is fetched at all.
+    for reference in [
+        "src=",
+        "url(",
+        "@import",
+        "<link rel=\"stylesheet",
+        "fetch(",
+    ] {
+        ensure!(!page.contains(reference), "{reference}: {page}");
+    }
+    let deb = fixture.only(&["covalent_2-1_all.deb"])?;
+    let digest = run(Command::new("sha256sum").arg(deb))?;
+    let key = &fixture.fingerprints()?[0];
+    let install = format!("{}/install.sh", fixture.address);
+    let spaced: Vec<&str> = key
+        .as_bytes()
+        .chunks(4)
+        .filter_map(|group| str::from_utf8(group).ok())
+        .collect();
+    let expected = [
+        "Version 2-1",
+        digest.split(' ').next().unwrap_or_default(),
+        &spaced.join(" "),
+        &install,
+        "sudo apt install covalent",
+        "sudo dnf install covalent",
+        "covalent_1-1_all.deb",
+        "covalent-2-1.noarch.rpm",
+        // The changelog's text is no markup.
+        "* &lt;Tiny&gt;.",
+        "Older versions",
+    ];
+    let desktop = shown(&fixture, 1200, &[], "page-desktop.png")?;
+    ensure!(desktop.contains("<button>Copy</button>"), "{desktop}");
+    let telephone = shown(
+        &fixture,
+        500,
+        &[
+            "--force-dark-mode",
+            "--blink-settings=preferredColorScheme=0",
+        ],
+        "page-telephone-dark.png",
+    )?;
+    // Without scripts the page is what the file says; a browser cannot print it then, but draws it.
+    let off = "--blink-settings=scriptEnabled=false";
+    shown(&fixture, 500, &[off], "page-without-scripts.png")?;
+    ensure!(!page.contains("<button>"), "{page}");
+    for shown in [&desktop, &telephone, &page] {
+        for words in expected {
+            ensure!(shown.contains(words), "{words:?} is missing: {shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_is_no_markup() -> Result<()> {
+    let fixture = Fixture::new()?;
+    for address in [
+        "http://x/\"><script>",
+        "ftp://x",
+        "http://x/$(id)",
+        "https://x/a b",
+    ] {
+        let tree = fixture.tree().display().to_string();
+        let output = fixture.try_publish(&["--address", address, &tree])?;
+        ensure!(
+            !output.status.success() && said(&output).contains("no address"),
+            "{}",
+            said(&output)
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+#!/bin/sh
+# Adds the package repository of Covalent, a workflow server for Python, to this machine.
+#
+#   sh install.sh [--yes]
+#
+#   --yes   do not ask
+#
+# It says what it is about to do, and does nothing before that. Nothing runs before the last line, so a
+# download that was cut off does nothing either.
+
+address='@ADDRESS@'
+# Of the keys, the first of which has this fingerprint.
+fingerprint='@FINGERPRINT@'
+binary_sha256='@BINARY_SHA256@'
+armored_sha256='@ARMORED_SHA256@'
+# As `uname -m` names them.
+machines='@MACHINES@'
+
+say() { printf '%s\n' "$*"; }
+refuse() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+
+# A distribution's version is at least another.
+# newer_or_same VERSION MINIMUM
+newer_or_same() {
+    [ "$(printf '%s\n' "$2" "$1" | sort -t . -k 1,1n -k 2,2n | head -n 1)" = "$2" ]
+}
+
+# Sets family, or refuses.
+identify() {
+    [ -r /etc/os-release ] || refuse "there is no /etc/os-release, so this is no system that the packages are for"
+    # shellcheck source=/dev/null
+    . /etc/os-release
+    system=${PRETTY_NAME:-${ID:-an unknown system}}
+    minimum=''
+    case ${ID:-} in
+        debian) family=apt minimum=12 ;;
+        ubuntu) family=apt minimum=22.04 ;;
+        fedora) family=dnf minimum=39 ;;
+        rhel | centos | rocky | almalinux) family=dnf minimum=8 ;;
+        *) refuse "the packages are for Debian 12, Ubuntu 22.04, Fedora 39, RHEL 8 and its relatives, and newer; this is $system" ;;
+    esac
+    # Debian's testing and unstable have no version.
+    if [ -n "${VERSION_ID:-}" ]; then
+        newer_or_same "$VERSION_ID" "$minimum" || refuse "the packages are for $ID $minimum and newer; this is $system"
+    fi
+    machine=$(uname -m)
+    case " $machines " in
+        *" $machine "*) ;;
+        *) refuse "the packages are for $machines; this is $machine" ;;
+    esac
+    case $family in
+        apt) command -v apt-get >/dev/null || refuse "there is no apt-get on this $system" ;;
+        dnf) command -v dnf >/dev/null || refuse "there is no dnf on this $system" ;;
+    esac
+}
+
+name_files() {
+    case $family in
+        apt)
+            key=/usr/share/keyrings/covalent-archive-keyring.gpg
+            source=/etc/apt/sources.list.d/covalent.sources
+            ;;
+        dnf)
+            key=/etc/pki/rpm-gpg/RPM-GPG-KEY-covalent
+            source=/etc/yum.repos.d/covalent.repo
+            ;;
+    esac
+}
+
+announce() {
+    say "This adds the package repository of Covalent to this machine ($system):"
+    say "  $key   the key $fingerprint"
+    say "  $source   the address $address"
+    say "  the package covalent-archive-keyring, which brings new keys"
+}
+
+consent() {
+    [ "$yes" = no ] || return 0
+    # Standard input may be this script.
+    if ! (: </dev/tty) 2>/dev/null; then
+        refuse "there is no terminal to ask at; type: sh install.sh --yes"
+    fi
+    printf 'Go on? [y/N] '
+    read -r answer </dev/tty
+    case $answer in
+        y | Y | yes) ;;
+        *) refuse "nothing was done" ;;
+    esac
+}
+
+# fetch NAME FILE
+fetch() {
+    if command -v curl >/dev/null; then
+        curl --fail --silent --show-error --location --output "$2" "$address/$1"
+    elif command -v wget >/dev/null; then
+        wget --quiet --output-document "$2" "$address/$1"
+    else
+        /usr/lib/apt/apt-helper download-file "$address/$1" "$2" >/dev/null
+    fi || refuse "$address/$1 could not be fetched; nothing was done"
+}
+
+# The fingerprint of the first key in a file: the SHA-1 of its first packet (RFC 4880, section 12.2).
+# key_fingerprint FILE
+key_fingerprint() {
+    # shellcheck disable=SC2046  # three numbers
+    set -- "$1" $(od -A n -t u1 -N 3 "$1")
+    [ "${2:-}" = 153 ] || return 0
+    dd if="$1" bs=$(($3 * 256 + $4 + 3)) count=1 2>/dev/null | sha1sum | cut -c 1-40 | tr a-f A-F
+}
+
+# Leaves the keys in $work/key, or refuses.
+obtain_keys() {
+    case $family in
+        apt)
+            fetch covalent-archive-keyring.gpg "$work/key"
+            expected=$binary_sha256
+            cp "$work/key" "$work/binary"
+            ;;
+        dnf)
+            fetch covalent-archive-keyring.asc "$work/key"
+            expected=$armored_sha256
+            # The first block without its armor.
+            sed -e '/^-----END/q' "$work/key" | sed -e '/^-/d' -e '/^=/d' -e '/^$/d' -e '/^[A-Za-z]*: /d' |
+                base64 -d >"$work/binary" 2>/dev/null || :
+            ;;
+    esac
+    found=$(key_fingerprint "$work/binary")
+    [ "$found" = "$fingerprint" ] ||
+        refuse "the key at $address has the fingerprint ${found:-of no key}, not $fingerprint; nothing was done"
+    [ "$(sha256sum <"$work/key" | cut -c 1-64)" = "$expected" ] ||
+        refuse "the keys at $address are not those that this script knows; fetch the script again. Nothing was done"
+}
+
+# place FILE PATH
+place() {
+    mkdir -p "$(dirname "$2")"
+    cp "$1" "$2.new"
+    chmod 644 "$2.new"
+    mv "$2.new" "$2"
+}
+
+describe_source() {
+    case $family in
+        apt) cat <<'SOURCES'
+@SOURCES@
+SOURCES
+            ;;
+        dnf) cat <<'REPO'
+@REPO@
+REPO
+            ;;
+    esac
+}
+
+keyring_package() {
+    case $family in
+        apt)
+            # This repository alone: what is wrong with another is no concern here.
+            apt-get update --quiet=2 -o Dir::Etc::SourceList="$source" -o Dir::Etc::SourceParts=- \
+                -o APT::Get::List-Cleanup=0 -o APT::Update::Error-Mode=any &&
+                apt-get install --quiet=2 --yes covalent-archive-keyring
+            ;;
+        dnf) dnf install --quiet --assumeyes --disablerepo='*' --enablerepo=covalent covalent-archive-keyring ;;
+    esac
+}
+
+# A machine is not left with a repository that does not answer.
+leave() {
+    status=$?
+    rm -rf "$work"
+    if [ "$status" != 0 ] && [ "$added" = yes ]; then
+        rm -f "$source"
+        say "install.sh: took $source away again" >&2
+    fi
+    exit "$status"
+}
+
+main() {
+    set -eu
+    yes=no
+    case ${1:-} in
+        '') ;;
+        --yes) yes=yes ;;
+        *) refuse "there is no option $1; type: sh install.sh [--yes]" ;;
+    esac
+    identify
+    name_files
+    announce
+    [ "$(id -u)" = 0 ] || refuse "only root can do that; type: sudo sh install.sh"
+    consent
+    added=no
+    work=$(mktemp -d)
+    trap leave EXIT
+    obtain_keys
+    describe_source >"$work/source"
+    place "$work/key" "$key"
+    added=yes
+    place "$work/source" "$source"
+    if ! said=$(keyring_package 2>&1); then
+        say "$said" >&2
+        refuse "the repository at $address cannot be used; the lines above say why"
+    fi
+    say "Done. To install Covalent, type: $family install covalent"
+}
+
+main "$@"
