@@ -4,6 +4,7 @@
 //! ones are in the tests that boot machines.
 
 mod backups;
+mod doctor;
 mod environment;
 mod generations;
 mod own_packages;
