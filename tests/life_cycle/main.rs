@@ -8,4 +8,5 @@ mod doctor;
 mod environment;
 mod generations;
 mod own_packages;
+mod status;
 mod tree;
