@@ -1,7 +1,9 @@
-"""Copies Covalent's database as a whole while a server uses it, and brings a copy back.
+"""Copies Covalent's database as a whole while a server uses it, brings a copy back, and reads its
+revision.
 
     python snapshot.py save FILE     writes the copy, prints the database's revision
     python snapshot.py load FILE     replaces what a database server has by the copy
+    python snapshot.py revision      prints the revision; nothing for an empty database server
 
 Which database: the address in COVALENT_DATABASE_URL, else the SQLite file in COVALENT_DATABASE.
 The copy is an SQLite file, or an archive of pg_dump(1). Nothing but the standard library is needed.
@@ -36,6 +38,12 @@ def save_file(database: str, copy: str) -> str:
         return target.execute(REVISION).fetchone()[0]
 
 
+def revision_of_file(database: str) -> str:
+    """Return the revision."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)) as file:
+        return file.execute(REVISION).fetchone()[0]
+
+
 class PostgreSQL:
     """A database on a server, for the programs of PostgreSQL."""
 
@@ -46,16 +54,21 @@ class PostgreSQL:
         """Copy with pg_dump(1); return the revision."""
         with open(copy, "wb") as file:
             self._run(["pg_dump", "--format=custom", "--no-owner"], stdout=file)
-        answer = self._run(
-            ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--command", REVISION],
-            stdout=subprocess.PIPE,
-        )
-        return answer.stdout.decode().strip()
+        return self._ask(REVISION)
+
+    def revision(self) -> str:
+        """Return the revision; nothing if no server of Covalent's has used it yet."""
+        there = self._ask("SELECT to_regclass('alembic_version')")
+        return self._ask(REVISION) if there else ""
 
     def load(self, copy: str) -> None:
         """Replace everything by the copy, or nothing if anything fails (pg_restore(1))."""
         options = ["--clean", "--if-exists", "--no-owner", "--single-transaction", "--dbname="]
         self._run(["pg_restore", *options, copy])
+
+    def _ask(self, question: str) -> str:
+        words = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--command", question]
+        return self._run(words, stdout=subprocess.PIPE).stdout.decode().strip()
 
     def _run(self, words: list[str], **options: object) -> "subprocess.CompletedProcess[bytes]":
         if not shutil.which(words[0]):
@@ -95,13 +108,16 @@ def _service(address: str) -> str:
     return "\n".join(["[covalent]", *lines, ""])
 
 
-def main(verb: str, copy: str) -> None:
+def main(verb: str, copy: str = "") -> None:
     """Do what the command line says."""
     address = os.environ.get("COVALENT_DATABASE_URL", "")
     if address and not address.startswith("postgresql"):
         raise ValueError("only PostgreSQL can be backed up and restored of all database servers")
     if verb == "load":
         PostgreSQL(address).load(copy)
+    elif verb == "revision":
+        file = os.environ.get("COVALENT_DATABASE", "")
+        print(PostgreSQL(address).revision() if address else revision_of_file(file))
     elif address:
         print(PostgreSQL(address).save(copy))
     else:

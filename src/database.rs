@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::account::Account;
 use crate::command::Command;
@@ -17,15 +17,19 @@ use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::places::{Database, Places};
+use crate::server::DATABASE_VARIABLE;
 
-/// Reading one row; a server in the middle of a write may hold it up.
-const QUESTION_LIMIT: Duration = Duration::from_secs(60);
+/// Reading one row; a server in the middle of a write may hold it up for a minute.
+const QUESTION_LIMIT: Duration = Duration::from_secs(90);
 
-/// Prints the revision of a database file (Alembic's own table).
-const QUESTION: &str = "\
-import sqlite3, sys
-database = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True, timeout=30)
-print(*database.execute('SELECT version_num FROM alembic_version').fetchone())";
+/// Seconds until a server of PostgreSQL must have answered (libpq, "Environment Variables").
+const CONNECT_LIMIT: &str = "10";
+
+/// `snapshot.py`'s exit code when PostgreSQL's programs are not installed.
+pub const PROGRAMS_MISSING: i32 = 3;
+
+/// How the name of the copy ends that the launcher migrates.
+pub const DRAFT: &str = ".upgrading";
 
 /// What SQLite keeps beside a database that was not closed: it belongs to that one alone
 /// (sqlite.org, Temporary Files Used By SQLite).
@@ -62,7 +66,10 @@ impl Return {
         if !database.exists() {
             return Ok(None);
         }
-        let from = revision(host, target, &database)?;
+        let file = Database::File(database.clone());
+        let from = revision(host, target, &file)
+            .with_context(|| database.display().to_string())?
+            .unwrap_or_default();
         if from == to {
             return Ok(None);
         }
@@ -106,19 +113,35 @@ impl Return {
     }
 }
 
-/// The revision of a database file.
-fn revision(host: &Host, target: &Generation, database: &Path) -> Result<String> {
+/// The revision of a database; none where it has none yet, or where it can't be asked: it is of
+/// another kind than PostgreSQL, or the client programs are not installed.
+pub fn revision(host: &Host, target: &Generation, database: &Database) -> Result<Option<String>> {
+    let mut account = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root());
     let mut command = Command::new(&target.manifest.interpreter.path, QUESTION_LIMIT)
-        .args(["-I", "-S", "-B", "-c", QUESTION])
-        .args([database]);
-    if let Some(account) = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root())
-    {
+        .args(["-I", "-S", "-B"])
+        .args([host.launcher().join("snapshot.py")])
+        .args(["revision"]);
+    command = match database {
+        Database::File(file) => command.env("COVALENT_DATABASE", file),
+        Database::Server(_) if !database.kind().starts_with("postgresql") => return Ok(None),
+        Database::Server(address) => {
+            account = account.filter(|_| !database.has_password());
+            command
+                .env(DATABASE_VARIABLE, address)
+                .env("PGCONNECT_TIMEOUT", CONNECT_LIMIT)
+                .secret(Some(address))
+        }
+    };
+    if let Some(account) = account {
         command = command.account(&account);
     }
-    let answer = command
-        .run()
-        .with_context(|| format!("asking {} for its revision", database.display()))?;
-    Ok(answer.stdout.trim().to_string())
+    let output = command.output()?;
+    let revision = output.stdout.trim();
+    match output.status.and_then(|status| status.code()) {
+        Some(0) => Ok(Some(revision.to_string()).filter(|revision| !revision.is_empty())),
+        Some(PROGRAMS_MISSING) => Ok(None),
+        _ => bail!("asking for its revision: {}", output.stderr.trim()),
+    }
 }
 
 fn beside(database: &Path, revision: &str) -> PathBuf {

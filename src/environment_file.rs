@@ -91,6 +91,12 @@ impl EnvironmentFile {
             .map(|assignment| assignment.value.as_str())
     }
 
+    /// Whether the switch `name` is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        let value = self.get(name).unwrap_or_default().to_lowercase();
+        ["1", "true", "t"].contains(&value.as_str())
+    }
+
     /// `path:line: text` of each problem of that severity.
     pub fn describe(&self, severity: Severity) -> Vec<String> {
         self.problems

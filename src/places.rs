@@ -17,6 +17,28 @@ pub enum Database {
     Server(String),
 }
 
+impl Database {
+    /// How its address begins, such as `postgresql+psycopg2`.
+    pub fn kind(&self) -> &str {
+        match self {
+            Database::File(_) => "sqlite",
+            Database::Server(address) => address.split_once("://").map_or("", |(kind, _)| kind),
+        }
+    }
+
+    /// Whether its address holds a password: the account's processes could read that from
+    /// /proc/PID/environ of a program that runs as the account.
+    pub fn has_password(&self) -> bool {
+        let Database::Server(address) = self else {
+            return false;
+        };
+        let place = address.split_once("://").map_or("", |(_, rest)| rest);
+        let place = place.split(['/', '?']).next().unwrap_or_default();
+        let account = place.rsplit_once('@').map(|(account, _)| account);
+        account.is_some_and(|account| account.contains(':')) || address.contains("password=")
+    }
+}
+
 /// What the server keeps.
 #[derive(Debug)]
 pub struct Places {

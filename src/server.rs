@@ -75,8 +75,9 @@ impl Address {
             let value = file.as_ref().and_then(|file| file.get(name));
             value.filter(|value| !value.is_empty()).map(String::from)
         };
-        let everywhere = value("COVALENT_SERVER_IFACE_ANY")
-            .is_some_and(|value| ["1", "true", "t"].contains(&value.to_lowercase().as_str()));
+        let everywhere = file
+            .as_ref()
+            .is_some_and(|file| file.is_on("COVALENT_SERVER_IFACE_ANY"));
         // Named without the switch, the address is the one and only that the server listens on.
         let named = value("COVALENT_DISPATCHER_ADDR").filter(|_| !everywhere);
         Address {

@@ -12,6 +12,9 @@ use crate::space;
 /// The name that uv knows the index by; its credentials are passed in variables of that name.
 const INDEX_NAME: &str = "COVALENT";
 
+/// What a manifest says of an environment whose wheels came from an index.
+pub const INDEX: &str = "the package index";
+
 /// A way to get wheels.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -25,7 +28,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Source::Wheelhouse(_) => "the wheelhouse",
-            Source::Index(..) => "the package index",
+            Source::Index(..) => INDEX,
         })
     }
 }
@@ -101,6 +104,14 @@ fn credentials(address: &str) -> Option<&str> {
     authority
         .rsplit_once('@')
         .map(|(credentials, _)| credentials)
+}
+
+/// The address as it may be shown.
+pub fn without_credentials(address: &str) -> String {
+    match credentials(address) {
+        Some(credentials) => address.replace(&format!("{credentials}@"), ""),
+        None => address.into(),
+    }
 }
 
 /// Turns a failed run of uv into the error that an administrator can act on.

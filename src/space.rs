@@ -8,49 +8,76 @@ use anyhow::{Context, Error, Result};
 use crate::command::CommandFailed;
 use crate::failure::{self, Failure, Kind};
 
-/// What an environment and uv's cache beside it took, 221 MB, and room for a plugin or two.
-const NEEDED_BYTES: u64 = 350_000_000;
+/// What something takes of a file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// What takes it, as in "a backup".
+    pub what: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+    /// Inodes.
+    pub files: u64,
+}
 
-/// The inodes that they took, 15,000, and some room.
-const NEEDED_FILES: u64 = 20_000;
+/// What an environment and uv's cache beside it took, 221 MB and 15,000 inodes, and room for a
+/// plugin or two.
+const ENVIRONMENT: Need = Need {
+    what: "building an environment",
+    bytes: 350_000_000,
+    files: 20_000,
+};
 
 /// What an environment takes that shares the files of another one, mostly folders: 8 MB, 1,600
 /// inodes, and room for a package.
-const NEEDED_BYTES_SHARED: u64 = 60_000_000;
-const NEEDED_FILES_SHARED: u64 = 4_000;
+const SHARED_ENVIRONMENT: Need = Need {
+    what: "building an environment",
+    bytes: 60_000_000,
+    files: 4_000,
+};
 
 /// What programs say that could not write (errno(3), `ENOSPC` and `EDQUOT`), in lower case.
 const WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 
-/// Fails if the file system of `folder` has no room for another environment, which may share the
-/// files of one that is there.
+/// What another environment takes, which may share the files of one that is there.
+pub fn of_environment(shared: bool) -> Need {
+    match shared {
+        true => SHARED_ENVIRONMENT,
+        false => ENVIRONMENT,
+    }
+}
+
+/// Fails if the file system of `folder` has no room for another environment.
 pub fn check(folder: &Path, shared: bool) -> Result<()> {
-    let (needed_bytes, needed_files) = match shared {
-        true => (NEEDED_BYTES_SHARED, NEEDED_FILES_SHARED),
-        false => (NEEDED_BYTES, NEEDED_FILES),
-    };
+    match lack(folder, of_environment(shared))? {
+        None => Ok(()),
+        Some(lack) => Err(Failure::error(
+            Kind::Space,
+            lack,
+            "make space on that file system, then: covalentctl apply",
+        )),
+    }
+}
+
+/// What the file system of `folder` has too little of, if anything.
+pub fn lack(folder: &Path, need: Need) -> Result<Option<String>> {
     let statistics = rustix::fs::statvfs(folder)
         .with_context(|| format!("asking for the free space of {}", folder.display()))?;
     let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
-    let path = folder.display();
-    let lack = if free < needed_bytes {
-        let (free, needed) = (free / 1_000_000, needed_bytes / 1_000_000);
-        format!(
-            "{path} has {free} MB of free space; an environment takes up to {needed} MB while it \
-             is built"
-        )
-    } else if statistics.f_files > 0 && statistics.f_favail < needed_files {
+    let (path, what) = (folder.display(), need.what);
+    Ok(if free < need.bytes {
+        let (free, needed) = (free / 1_000_000, need.bytes.div_ceil(1_000_000));
+        Some(format!(
+            "{path} has {free} MB of free space; {what} takes up to {needed} MB"
+        ))
+    } else if statistics.f_files > 0 && statistics.f_favail < need.files {
         // A file system without a fixed number of inodes, such as btrfs, says 0.
-        let free = statistics.f_favail;
-        format!("{path} has {free} free inodes; an environment takes {needed_files}")
+        let (free, needed) = (statistics.f_favail, need.files);
+        Some(format!(
+            "{path} has {free} free inodes; {what} takes {needed}"
+        ))
     } else {
-        return Ok(());
-    };
-    Err(Failure::error(
-        Kind::Space,
-        lack,
-        "make space on that file system, then: covalentctl apply",
-    ))
+        None
+    })
 }
 
 /// Turns the error of a build into one that an administrator can act on, if a full file system
@@ -87,6 +114,22 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use std::time::Duration;
+
+    #[test]
+    fn what_a_file_system_lacks_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let lack = |bytes| {
+            let need = Need {
+                what: "a test",
+                bytes,
+                files: 1,
+            };
+            super::lack(folder.path(), need).unwrap()
+        };
+        assert_eq!(lack(1), None);
+        let lack = lack(u64::MAX).unwrap();
+        assert!(lack.contains("MB of free space; a test takes"), "{lack}");
+    }
 
     #[test]
     fn whoever_finds_the_disk_full_it_is_an_error_of_space() {

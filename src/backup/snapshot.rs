@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use super::COPY_LIMIT;
 use crate::account::Account;
 use crate::command::{Command, Output};
+use crate::database::PROGRAMS_MISSING;
 use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
@@ -23,9 +24,6 @@ pub(super) enum Direction {
     /// From the copy to a database server.
     Load,
 }
-
-/// `snapshot.py`'s exit code when PostgreSQL's programs are not installed.
-const PROGRAMS_MISSING: i32 = 3;
 
 /// Copies the database to `copy`, or the other way.
 pub(super) fn snapshot(
@@ -47,8 +45,7 @@ pub(super) fn snapshot(
     command = match database {
         Database::File(file) => command.env("COVALENT_DATABASE", file),
         Database::Server(address) => {
-            if has_password(address) {
-                // The account's processes could read it from /proc/PID/environ.
+            if database.has_password() {
                 account = None;
             }
             command
@@ -83,11 +80,4 @@ pub(super) fn snapshot(
             false => "covalentctl doctor looks at what may be wrong",
         },
     ))
-}
-
-fn has_password(address: &str) -> bool {
-    let place = address.split_once("://").map_or("", |(_, rest)| rest);
-    let place = place.split(['/', '?']).next().unwrap_or_default();
-    let account = place.rsplit_once('@').map(|(account, _)| account);
-    account.is_some_and(|account| account.contains(':')) || address.contains("password=")
 }

@@ -27,8 +27,8 @@ pub struct List {
 
 /// A package in the list.
 #[derive(Serialize)]
-struct Row {
-    name: String,
+pub(super) struct Row {
+    pub(super) name: String,
     /// What is in the active environment, if it is there.
     version: Option<String>,
     /// The requirement, or empty.
@@ -39,7 +39,10 @@ struct Row {
 
 impl List {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        let rows = rows(host)?;
+        let active = Generation::active(host);
+        let files = Files::find(host)?;
+        let mut rows = own(host, &files, active.as_ref())?;
+        rows.extend(plugins(&files, active.as_ref()));
         if self.json {
             let json = serde_json::to_string_pretty(&rows).context("writing the list as JSON")?;
             println!("{json}");
@@ -63,56 +66,69 @@ impl List {
 }
 
 impl Row {
-    fn shown_version(&self) -> &str {
+    fn new(name: &str, version: Option<String>, because: &str) -> Row {
+        Row {
+            name: name.to_string(),
+            version,
+            requirement: String::new(),
+            because: because.to_string(),
+        }
+    }
+
+    pub(super) fn shown_version(&self) -> &str {
         self.version.as_deref().unwrap_or("missing")
     }
 }
 
-fn rows(host: &Host) -> Result<Vec<Row>> {
-    let files = Files::find(host)?;
-    let active = Generation::active(host);
-    let version = |name: &str| {
-        let active = active.as_ref()?;
-        active.manifest.packages.get(name).cloned()
-    };
+/// The packages that the administrator has asked for, or has installed by hand.
+pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for requirement in named(&files.requirements)? {
         rows.push(Row {
-            version: version(&requirement.name),
+            version: version(active, &requirement.name),
             name: requirement.name,
             requirement: requirement.text,
             because: format!("{}:{}", requirement.path.display(), requirement.line),
         });
     }
-    let plain = |name: &str, version: Option<String>, because: &str| Row {
-        name: name.to_string(),
-        version,
-        requirement: String::new(),
-        because: because.to_string(),
-    };
-    if let Some(active) = &active {
+    if let Some(active) = active {
         for (name, there) in &active.manifest.own {
             if !rows.iter().any(|row| row.name == *name) {
-                rows.push(plain(name, Some(there.clone()), "needed by one of these"));
+                rows.push(Row::new(
+                    name,
+                    Some(there.clone()),
+                    "needed by one of these",
+                ));
             }
         }
         for (name, there) in &generation::changes(active).added {
             if !rows.iter().any(|row| row.name == *name) {
                 let because = "installed by hand; carried over by the next covalentctl apply";
-                rows.push(plain(name, Some(there.clone()), because));
+                rows.push(Row::new(name, Some(there.clone()), because));
             }
         }
     }
     for name in State::read(host).carried.keys() {
         if !rows.iter().any(|row| row.name == *name) {
             let because = "installed by hand, carried over";
-            rows.push(plain(name, version(name), because));
+            rows.push(Row::new(name, version(active, name), because));
         }
     }
-    for lock in files.locks.iter().skip(1) {
-        let name = lock.file_stem().unwrap_or_default().to_string_lossy();
-        let because = format!("a package of the system, {}", lock.display());
-        rows.push(plain(&name, version(&name), &because));
-    }
     Ok(rows)
+}
+
+/// The plugins that packages of the system have brought.
+pub(super) fn plugins(files: &Files, active: Option<&Generation>) -> Vec<Row> {
+    let locks = files.locks.iter().skip(1);
+    locks
+        .map(|lock| {
+            let name = lock.file_stem().unwrap_or_default().to_string_lossy();
+            let because = format!("a package of the system, {}", lock.display());
+            Row::new(&name, version(active, &name), &because)
+        })
+        .collect()
+}
+
+fn version(active: Option<&Generation>, name: &str) -> Option<String> {
+    active?.manifest.packages.get(name).cloned()
 }

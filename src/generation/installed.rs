@@ -52,11 +52,13 @@ pub fn installed(path: &Path) -> Versions {
 
 /// The folder of a package's metadata, by its normalized name.
 pub fn metadata_folder(site_packages: &Path, name: &str) -> Option<PathBuf> {
-    fs::read_dir(site_packages)
-        .ok()?
-        .flatten()
-        .find(|entry| package(&entry.file_name()).is_some_and(|(found, _)| found == name))
-        .map(|entry| entry.path())
+    metadata_folders(site_packages).find_map(|(found, path)| (found == name).then_some(path))
+}
+
+/// The packages' normalized names and the folders of their metadata.
+pub fn metadata_folders(site_packages: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = fs::read_dir(site_packages).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((package(&entry.file_name())?.0, entry.path())))
 }
 
 fn package(entry: &OsStr) -> Option<(String, String)> {

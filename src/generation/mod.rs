@@ -9,6 +9,7 @@ mod install;
 mod installed;
 mod manifest;
 mod prune;
+mod record;
 mod resolve;
 mod share;
 mod trial;
@@ -22,9 +23,11 @@ use anyhow::{Context, Result};
 
 pub use self::build::{Blueprint, build};
 pub use self::bytecode::{Modules, complete, is_incomplete};
+pub use self::install::uv;
 pub use self::installed::{Changes, Versions, changes};
 pub use self::manifest::{Manifest, Seconds};
 pub use self::prune::{is_untidy, prune, sweep};
+pub use self::record::{Damage, damage};
 pub use self::resolve::{LOCK, Resolution, sentence};
 
 use crate::command::Command;

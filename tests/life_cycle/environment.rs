@@ -36,35 +36,6 @@ fn the_first_application_builds_and_the_second_does_nothing() {
 }
 
 #[test]
-fn doctor_names_the_driver_that_the_database_needs() {
-    let tree = Tree::new();
-    tree.ok(&["apply"]);
-    tree.write(
-        "etc/covalent/covalent.env",
-        "COVALENT_DATABASE_URL=postgresql+psycopg2://covalent:s3cret@db/covalent\n",
-    );
-    let said = tree.covalentctl(&["doctor"]).stdout;
-    let said = String::from_utf8(said).unwrap();
-    assert!(
-        said.contains("sudo covalentctl add psycopg2-binary") && !said.contains("s3cret"),
-        "{said}"
-    );
-}
-
-#[test]
-fn the_status_is_the_environments() {
-    let tree = Tree::new();
-    assert!(tree.covalentctl(&["status"]).status.code() == Some(10));
-    tree.ok(&["apply"]);
-    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
-    assert_eq!(status["version"], 1);
-    assert_eq!(status["environment"]["packages"]["covalent"], "0.240.0");
-    assert_eq!(status["environment"]["source"], "the wheelhouse");
-    assert_eq!(status["environment"]["executors"][1], "local");
-    assert_eq!(status["failure"], serde_json::Value::Null);
-}
-
-#[test]
 fn only_the_configured_number_of_generations_stays() {
     let tree = Tree::new();
     for numpy in ["numpy<1", "numpy<2", "numpy<3"] {

@@ -4,7 +4,9 @@
 //! ones are in the tests that boot machines.
 
 mod backups;
+mod doctor;
 mod environment;
 mod generations;
 mod own_packages;
+mod status;
 mod tree;

@@ -150,7 +150,7 @@ fn what_was_replaced_or_removed_by_hand_is_put_back() {
     let tree = Tree::new();
     tree.ok(&["add", "numpy"]);
     let site = tree.site_packages();
-    fs::remove_dir(site.join("covalent-0.240.0.dist-info")).unwrap();
+    fs::remove_dir_all(site.join("covalent-0.240.0.dist-info")).unwrap();
     fs::create_dir(site.join("covalent-0.1.dist-info")).unwrap();
     fs::remove_dir(site.join("numpy-1.0.dist-info")).unwrap();
     next_second();

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`,
-/// and `compile` knows the versions in the folder `index`, a file for each package.
+/// `compile` knows the versions in the folder `index`, a file for each package, and a question to
+/// the index fails with the words of the file `index-fails`.
 const UV: &str = r#"#!/usr/bin/python3
-import os, re, sys
+import base64, hashlib, os, re, shutil, sys
 from pathlib import Path
 
 root = Path(__file__).parents[3]
@@ -39,8 +40,18 @@ elif arguments[1] == "sync":
         if name.startswith("by-hand"):
             sys.exit("Because by-hand was not found in the provided package locations")
         (packages / name).mkdir()
+        if name != "covalent-0.240.0.dist-info":
+            continue  # what it holds is not known, so the server may notice it
+        module = packages / "covalent.py"
+        module.write_text(f"version = '{name}'")
+        digest = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest())
+        line = f"{module.name},sha256={digest.decode().strip('=')},{module.stat().st_size}\n"
+        (packages / name / "RECORD").write_text(line)
     for name in there.keys() - names:
-        there[name].rmdir()
+        shutil.rmtree(there[name])
+elif arguments[1] == "compile" and "--quiet" in arguments:
+    if (root / "index-fails").exists():
+        sys.exit((root / "index-fails").read_text())
 elif arguments[1] == "compile":
     output = Path(option("--output-file"))
     preferred = pins(output.read_text())

@@ -117,9 +117,24 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
     machine.write_file(SETTINGS, &proxied, 0o640)?;
     let refused = machine.sh(&format!("apt-get install --yes {DIST}/covalent_*.deb 2>&1"))?;
     expect(&refused, 100, &["certificate", "Next: "])?;
+    let doctor = |said: &[&str]| expect(&machine.sh("covalentctl doctor")?, 11, said);
+    doctor(&[
+        "BAD   index: the package index is not trusted: ",
+        "Next: name the authority's file with certificates = ...",
+    ])?;
     let trusting = format!("{proxied}certificates = \"/srv/tls/authority.pem\"\n");
     machine.write_file(SETTINGS, &trusting, 0o640)?;
     expect(&machine.sh("covalentctl apply")?, 5, &["401"])?;
+    doctor(&[
+        "BAD   index: the package index wants to know who asks: ",
+        "Next: correct username = ... and password = ...",
+    ])?;
+    let nobody = trusting.replace(&PROXY_PORT.to_string(), "9");
+    machine.write_file(SETTINGS, nobody, 0o640)?;
+    doctor(&[
+        &format!("BAD   index: the proxy http://{NEIGHBOUR}:9 does not answer"),
+        "Next: correct proxy = ... below [index] in /etc/covalent/covalentctl.toml",
+    ])?;
 
     let credentials = format!("username = \"packages\"\npassword = \"{PASSWORD}\"\n");
     machine.write_file(SETTINGS, format!("{trusting}{credentials}"), 0o640)?;
@@ -143,6 +158,7 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
          journalctl --no-pager --unit covalent",
     )?;
     ensure!(!watched.contains(PASSWORD) && !said.contains(PASSWORD));
+    ensure!(said.contains("good  index: it answers"), "{said}");
     ensure!(
         machine
             .ok("cat /srv/seen")?

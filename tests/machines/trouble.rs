@@ -69,6 +69,8 @@ fn what_an_administrator_gets_wrong_is_told_and_harms_nothing() -> Result<()> {
     a_requirement_that_nothing_can_meet_is_named(&machine, &active)?;
     a_damaged_wheel_is_named(&machine, &active)?;
     a_full_disk_is_found(&machine, &active)?;
+    doctor_finds_what_is_broken(&machine)?;
+    doctor_finds_a_unit_that_was_changed(&machine)?;
     a_harmful_line_stops_the_start(&machine)
 }
 
@@ -116,6 +118,14 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
     let said = ["MB of free space", "/opt/virtualenvs", "Next: make space"];
     expect(&machine.sh(rebuild)?, 6, &said)?;
     nothing_is_lost(machine, active)?;
+    machine.ok("fallocate --length 100M /opt/virtualenvs/filler")?;
+    let said = [
+        "look  disk: /opt/virtualenvs",
+        "MB of free space; building an environment",
+        "Next: make space",
+    ];
+    expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
+    machine.ok("rm /opt/virtualenvs/filler")?;
 
     machine.ok("mount -o remount,size=620M,nr_inodes=25k /opt/virtualenvs")?;
     let said = ["free inodes", "/opt/virtualenvs", "Next: make space"];
@@ -140,6 +150,115 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
          covalentctl apply",
         )
         .map(drop)
+}
+
+/// Several things at once; each is told by itself.
+fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
+    let sound = machine.as_user("alice", "covalentctl doctor")?;
+    let said = [
+        "skip  settings: only root can look: sudo covalentctl doctor",
+        "skip  database: only root can look",
+        "good  packages: every file of",
+        "good  sandbox: as the package has it",
+        "good  port: the server answers at http://localhost:48008",
+    ];
+    expect(&sound, 0, &said)?;
+    ensure!(!sound.text().contains("look  "), "{sound}");
+
+    machine.ok(
+        "cp /etc/hosts /root/; sed -i /localhost/d /etc/hosts
+         mv /usr/share/covalent/wheelhouse /root/
+         mount -t tmpfs -o size=50M tmpfs /var/lib/covalent/run
+         printf 'COVALENT_DATA_DIR=/var/lib/covalent/run\n' >> /etc/covalent/covalent.env
+         chown root /var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite
+         echo '# mine' >> \"$(echo /opt/virtualenvs/covalent/lib/python3.*/site-packages/click/core.py)\"
+         cd /tmp; runuser -u covalent -- python3 -m http.server 9999 > /dev/null 2>&1 &
+         until ss -ltn | grep -q :9999; do sleep 0.1; done",
+    )?;
+    let said = [
+        "BAD   disk: /var/lib/covalent/run has",
+        "BAD   localhost: ",
+        "Next: add the line \"127.0.0.1 localhost\" to /etc/hosts",
+        "BAD   index: the package index gives no good answer: ",
+        "Next: correct url = ..., or name the way out with proxy = ...",
+        "BAD   packages: click: /opt/virtualenvs/.covalent/",
+        "click/core.py is not what was installed",
+        "Next: sudo covalentctl apply --rebuild",
+        "BAD   data: the account covalent can't write /var/lib/covalent/",
+        "Next: sudo chown covalent:covalent /var/lib/covalent/.local",
+        "look  sockets: a process of the account covalent listens on 0.0.0.0:9999",
+        "Next: ss -ltnp names it",
+    ];
+    expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
+
+    machine.ok(
+        "chown covalent /var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite
+         mkdir /var/lib/covalent/alien",
+    )?;
+    let said = [
+        "look  data: not the account covalent's: ",
+        "/var/lib/covalent/alien",
+        "Next: sudo chown -hR covalent:covalent /var/lib/covalent, unless",
+    ];
+    expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
+
+    machine.ok("chown root /var/lib/covalent")?;
+    let said = [
+        "BAD   account: /var/lib/covalent belongs to somebody else than covalent",
+        "Next: sudo chown covalent:covalent /var/lib/covalent",
+    ];
+    expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
+
+    machine.ok("cp /root/hosts /etc/hosts
+         mv /root/wheelhouse /usr/share/covalent/
+         umount /var/lib/covalent/run
+         sed -i /COVALENT_DATA_DIR=.*run/d /etc/covalent/covalent.env
+         chown covalent /var/lib/covalent; rmdir /var/lib/covalent/alien
+         kill $(ss -ltnpH 'sport = :9999' | grep -o 'pid=[0-9]*' | cut -d= -f2)
+         covalentctl apply --rebuild")?;
+    machine.ok("covalentctl doctor").map(drop)
+}
+
+fn doctor_finds_a_unit_that_was_changed(machine: &Machine) -> Result<()> {
+    let change = "/etc/systemd/system/covalent.service.d/mine.conf";
+    let doctor = |content: &str, reload: &str| {
+        machine.ok("mkdir -p /etc/systemd/system/covalent.service.d")?;
+        machine.write_file(change, content, 0o644)?;
+        machine.sh(&format!("{reload} covalentctl doctor"))
+    };
+    let reload = "systemctl daemon-reload;";
+    let harmless = doctor("[Service]\nNice=5\nPrivateTmp=yes\n", reload)?;
+    let path = format!(".service, with the changes of {change}");
+    expect(&harmless, 0, &[&path, "good  sandbox"])?;
+    let unread = doctor("[Service]\nNice=6\n", "")?;
+    let said = ["look  unit: ", "Next: sudo systemctl daemon-reload"];
+    expect(&unread, 0, &said)?;
+    let weak = "[Service]\nProtectSystem=no\nCapabilityBoundingSet=CAP_SYS_ADMIN\n";
+    let said = [
+        "look  sandbox: ",
+        "ProtectSystem=no",
+        "CapabilityBoundingSet=cap_sys_admin",
+        change,
+        "Next: systemctl cat covalent shows where",
+    ];
+    expect(&doctor(weak, reload)?, 0, &said)?;
+    let said = ["BAD   sandbox: ", "User= is not set", change];
+    expect(&doctor("[Service]\nUser=root\n", reload)?, 11, &said)?;
+
+    let copy = "/etc/systemd/system/covalent.service";
+    machine.ok(&format!(
+        "rm -r /etc/systemd/system/covalent.service.d
+         cp /usr/lib/systemd/system/covalent.service {copy}; {reload}"
+    ))?;
+    let stands_in = format!("look  unit: {copy} stands in for the package's unit");
+    let cure = format!("Next: rm {copy}");
+    let said = [stands_in.as_str(), &cure];
+    expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
+    machine.ok(&format!("rm {copy}; {reload} covalentctl doctor"))?;
+    machine.ok("systemctl stop covalent")?;
+    let said = ["look  service: it is inactive", "Next: systemctl start"];
+    expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
+    machine.ok("systemctl start covalent").map(drop)
 }
 
 fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {

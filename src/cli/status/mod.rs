@@ -1,4 +1,6 @@
-//! `covalentctl status`.
+//! `covalentctl status`. What `--json` prints is documented in docs/status.md.
+
+mod text;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,15 +14,19 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::list::{self, Row};
 use crate::api::{self, Running, Workflow};
 use crate::backup;
+use crate::database;
 use crate::drain;
 use crate::failure::Kind;
 use crate::generation::{Generation, Manifest};
 use crate::host::Host;
+use crate::places::{Database, Places};
 use crate::server::Address;
 use crate::state::{FailedAttempt, State};
 use crate::systemd;
+use crate::wanted::Files;
 
 /// Show how the server and its environment are
 ///
@@ -53,6 +59,12 @@ struct Report {
     runs_from: Option<String>,
     /// The workflows that the server's end interrupted last; for root and the service account.
     interrupted: Option<Interrupted>,
+    /// The plugins that packages of the system have brought.
+    plugins: Vec<Row>,
+    /// The packages of the administrator's own.
+    own_packages: Vec<Row>,
+    /// The database; for root.
+    database: Option<Stored>,
     /// The newest backup in /var/backups/covalent; for root.
     last_backup: Option<PathBuf>,
     /// Why the newest attempt to build the wanted environment failed.
@@ -80,6 +92,40 @@ impl Interrupted {
         let file = File::open(host.interrupted()).ok()?;
         let found: Interrupted = serde_json::from_reader(file.take(SIZE_LIMIT)).ok()?;
         (Timestamp::now().duration_since(found.when) < NEWS).then_some(found)
+    }
+}
+
+/// The database.
+#[derive(Serialize)]
+struct Stored {
+    /// As its address begins: `sqlite`, `postgresql+psycopg2`.
+    kind: String,
+    /// The file; none of a database server.
+    path: Option<PathBuf>,
+    /// Its own revision; none where the file is not there yet, or on a database server, which is
+    /// not asked: it may be far away.
+    revision: Option<String>,
+}
+
+impl Stored {
+    fn read(host: &Host, active: Option<&Generation>) -> Option<Stored> {
+        let database = Places::read(host).ok()?.database;
+        let kind = database.kind().to_string();
+        let Database::File(path) = &database else {
+            return Some(Stored {
+                kind,
+                path: None,
+                revision: None,
+            });
+        };
+        // In a folder that only the account may look into.
+        let there = path.exists();
+        let ask = |active| database::revision(host, active, &database).ok();
+        Some(Stored {
+            kind,
+            revision: active.filter(|_| there).and_then(ask).flatten(),
+            path: Some(host.absolute(path)),
+        })
     }
 }
 
@@ -124,6 +170,8 @@ impl Report {
             .held
             .filter(|held| active_id == Some(&held.generation));
         let because = held.as_ref().and_then(|held| held.because.clone());
+        let active_one = environment.as_ref();
+        let files = Files::find(host).ok();
         Report {
             version: 1,
             service: Service {
@@ -137,6 +185,13 @@ impl Report {
             draining: drain::is_draining(host),
             runs_from: runs_from(&main_process, environment.as_ref()),
             interrupted: Interrupted::read(host),
+            plugins: files
+                .as_ref()
+                .map_or_else(Vec::new, |files| list::plugins(files, active_one)),
+            own_packages: files
+                .and_then(|files| list::own(host, &files, active_one).ok())
+                .unwrap_or_default(),
+            database: Stored::read(host, active_one),
             last_backup: backup::newest(host),
             held: held.is_some(),
             environment: environment.map(|generation| Environment {
@@ -146,143 +201,6 @@ impl Report {
             }),
             failure: state.failure.or(because),
         }
-    }
-
-    /// What is to be said of workflows, and of a restart that is due.
-    fn workflows(
-        &self,
-        bad: &str,
-        paint: impl Fn(&str, &str) -> String,
-    ) -> Vec<(&'static str, String)> {
-        let mut rows = Vec::new();
-        if let Some(running) = &self.running {
-            let names = names(&running.workflows, running.count);
-            rows.push(("running", drain::sentence(running.count) + &names));
-        }
-        if self.draining {
-            let what = paint(bad, "no new workflow is started before the restart");
-            rows.push((
-                "draining",
-                what + "\nNext: sudo covalentctl drain --resume, unless it is meant",
-            ));
-        }
-        if let Some(id) = &self.runs_from {
-            let what = format!("due: the server still runs from {id}");
-            rows.push(("restart", what + "\nNext: systemctl restart covalent"));
-        }
-        if let Some(Interrupted { when, workflows }) = &self.interrupted {
-            let when = when.strftime("%Y-%m-%d %H:%M:%S UTC");
-            let count = workflows.len();
-            let names = names(workflows, count as u64);
-            rows.push((
-                "interrupted",
-                format!(
-                    "{count} by the server's end, {when}{names}\n\
-                     Next: ct.redispatch(ID, reuse_previous_results=True)()"
-                ),
-            ));
-        }
-        rows
-    }
-
-    /// One screen, a fact a line.
-    fn text(&self, colour: bool) -> String {
-        let paint = |code: &str, text: &str| match colour {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_string(),
-        };
-        let (good, bad) = ("32", "31");
-        let Service {
-            active,
-            enabled,
-            since,
-            ..
-        } = &self.service;
-        let service = match active.as_str() {
-            "" => "unknown: systemd is not running".to_string(),
-            "active" => format!("{} since {since}, {enabled}", paint(good, active)),
-            _ => format!("{}, {enabled}", paint(bad, active)),
-        };
-        let mut rows = vec![("service", service), ("address", self.address.clone())];
-        rows.extend(self.workflows(bad, paint));
-        match &self.environment {
-            None => rows.push((
-                "environment",
-                paint(bad, "none") + "\nNext: sudo covalentctl apply",
-            )),
-            Some(environment) => {
-                let Manifest {
-                    interpreter,
-                    packages,
-                    source,
-                    executors,
-                    made,
-                    ..
-                } = &environment.manifest;
-                let version = packages.get("covalent").map_or("?", String::as_str);
-                rows.push(("covalent", version.to_string()));
-                let python = format!(
-                    "{} ({})",
-                    interpreter.version_text(),
-                    interpreter.path.display()
-                );
-                rows.push(match environment.interpreter_is_there {
-                    true => ("python", python),
-                    false => ("python", paint(bad, &format!("{python}, which is gone"))),
-                });
-                let made = made.strftime("%Y-%m-%d %H:%M:%S UTC");
-                let count = packages.len();
-                let what = format!(
-                    "{}\n{count} packages from {source}, made {made}",
-                    environment.path.display()
-                );
-                let what = match self.held {
-                    true => what + "\nkept by covalentctl rollback until something new is wanted",
-                    false => what,
-                };
-                rows.push(("environment", what));
-                rows.push(("executors", executors.join(", ")));
-            }
-        }
-        if let Some(path) = &self.last_backup {
-            rows.push(("last backup", path.display().to_string()));
-        } else if rustix::process::geteuid().is_root() {
-            rows.push(("last backup", "none: sudo covalentctl backup".into()));
-        }
-        if let Some(failure) = &self.failure {
-            let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
-            let mut what = paint(
-                bad,
-                &match failure.kind == Kind::Database.name() {
-                    true => format!("the newest environment could not be started, {when}"),
-                    false => format!("the newest environment could not be made, {when}"),
-                },
-            );
-            what += &format!("\n{}", failure.message);
-            if !failure.next.is_empty() {
-                what += &format!("\nNext: {}", failure.next);
-            }
-            rows.push(("problem", what));
-        }
-        rows.iter().fold(String::new(), |text, (name, value)| {
-            text + &format!("{name:>12}  {}\n", value.replace('\n', "\n              "))
-        })
-    }
-}
-
-/// A line for each of the first workflows of `count`.
-fn names(workflows: &[Workflow], count: u64) -> String {
-    let shown = workflows.iter().take(NAMES.into());
-    let lines: String = shown
-        .map(|workflow| {
-            let line = format!("\n{}  {}", workflow.dispatch_id, workflow.lattice_name);
-            // A name is its user's: it must not steer the terminal.
-            line.replace(|c: char| c.is_control() && c != '\n', "?")
-        })
-        .collect();
-    match count.saturating_sub(NAMES.into()) {
-        0 => lines,
-        more => format!("{lines}\nand {more} more"),
     }
 }
 

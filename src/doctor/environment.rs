@@ -1,0 +1,111 @@
+//! The environment, and the interpreter that it needs.
+
+use super::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
+use crate::generation::{Damage, Generation, changes, damage};
+use crate::host::Host;
+use crate::settings::Settings;
+use crate::source;
+use crate::state::{Held, State};
+use crate::wanted::Wanted;
+
+/// Whether there is an interpreter that Covalent runs on.
+pub(super) fn interpreter(host: &Host) -> Verdict {
+    match wanted(host) {
+        Ok(wanted) => good(format!(
+            "Python {} ({})",
+            wanted.interpreter.version_text(),
+            wanted.interpreter.path.display()
+        )),
+        Err(error) => from_error(&error),
+    }
+}
+
+/// Whether the environment is the one that is wanted.
+pub(super) fn environment(host: &Host) -> Verdict {
+    let path = host.environment().display().to_string();
+    let Some(generation) = Generation::active(host) else {
+        return bad(
+            format!("{path} is no environment"),
+            "sudo covalentctl apply",
+        );
+    };
+    if !generation.runs() {
+        return bad(
+            format!(
+                "{path} was made for Python {} ({}), which is gone or is another version now",
+                generation.manifest.interpreter.version_text(),
+                generation.manifest.interpreter.path.display()
+            ),
+            "sudo covalentctl apply",
+        );
+    }
+    if let Some(failed) = State::read(host).failure {
+        return doubtful(
+            format!(
+                "it works, but a newer one could not be made: {}",
+                failed.message
+            ),
+            failed.next,
+        );
+    }
+    if !changes(&generation).is_none() {
+        return doubtful(
+            "it works, but packages in it were installed, replaced or removed by hand",
+            "sudo covalentctl apply",
+        );
+    }
+    let path = generation.path.display();
+    match (wanted(host), State::read(host).held) {
+        (
+            _,
+            Some(Held {
+                generation: id,
+                because: Some(failed),
+                ..
+            }),
+        ) if id == generation.manifest.id => {
+            doubtful(format!("it works, but {}", failed.message), failed.next)
+        }
+        (_, Some(held)) if held.generation == generation.manifest.id => {
+            good(format!("{path}, kept by covalentctl rollback"))
+        }
+        (Ok(wanted), _) if wanted.fingerprint != generation.manifest.fingerprint => doubtful(
+            "it works, but a lock, the interpreter or a requirement file has changed since",
+            "sudo covalentctl apply",
+        ),
+        _ => good(path.to_string()),
+    }
+}
+
+/// Whether each file of the environment is what its package has installed.
+pub(super) fn packages(host: &Host) -> Verdict {
+    let Some(generation) = Generation::active(host) else {
+        return skipped("there is no environment");
+    };
+    let damaged = damage(&generation.path);
+    if damaged.is_empty() {
+        let count = generation.manifest.packages.len();
+        return good(format!(
+            "every file of {count} packages is as it was installed"
+        ));
+    }
+    let line = |damage: &Damage| {
+        let file = shown(&generation.path.join(&damage.file));
+        format!("{}: {file} {}", damage.package, damage.what)
+    };
+    let lines: Vec<String> = damaged.iter().map(line).collect();
+    let rebuild = "sudo covalentctl apply --rebuild";
+    bad(
+        first(&lines),
+        match generation.manifest.source == source::INDEX {
+            // Its files may be links to those of the environment.
+            true => format!("sudo rm -r {}/*; {rebuild}", host.cache().display()),
+            false => rebuild.into(),
+        },
+    )
+}
+
+fn wanted(host: &Host) -> anyhow::Result<Wanted> {
+    let settings = Settings::read(host)?;
+    Wanted::read(host, &settings, &mut State::read(host))
+}

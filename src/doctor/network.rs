@@ -1,0 +1,185 @@
+//! The server's port, and who can reach it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use super::{Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped};
+use crate::account::{self, Account};
+use crate::api;
+use crate::environment_file::EnvironmentFile;
+use crate::host::Host;
+use crate::server;
+use crate::systemd;
+
+/// The kernel's tables of TCP sockets (proc_pid_net(5)).
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// `TCP_LISTEN` there.
+const LISTENING: &str = "0A";
+
+/// Whether the server answers at its port, or could have it.
+pub(super) fn port(host: &Host) -> Verdict {
+    let shown = systemd::show(host, &["ActiveState"]);
+    let active = shown
+        .get("ActiveState")
+        .is_some_and(|state| state == "active");
+    if !active && !may_read_all(host) {
+        return only_root();
+    }
+    let address = server::Address::now(host);
+    let Some(port) = address.port.parse::<u16>().ok() else {
+        return bad(
+            "COVALENT_SVC_PORT in covalent.env is no port",
+            "correct the file, then: systemctl restart covalent",
+        );
+    };
+    let place = (address.host.as_str(), port);
+    if active {
+        return match api::running(&address, 1) {
+            Ok(_) => good(format!("the server answers at {address}")),
+            Err(error) => bad(
+                format!("the service is active and gives no good answer: {error:#}"),
+                "covalentctl logs -n 50 says why; then: systemctl restart covalent",
+            ),
+        };
+    }
+    match TcpListener::bind(place) {
+        Ok(_) => good(format!("{port} is free")),
+        Err(error) => bad(
+            format!("{address} can't be used: {error}"),
+            format!(
+                "ss -ltnp 'sport = :{port}' names the process; end it, or set \
+                     COVALENT_SVC_PORT in /etc/covalent/covalent.env"
+            ),
+        ),
+    }
+}
+
+/// Who can reach the server, as `covalent.env` says.
+pub(super) fn open_to(host: &Host) -> Verdict {
+    if !may_read_all(host) {
+        return only_root();
+    }
+    let file = match EnvironmentFile::read(host) {
+        Ok(file) => file,
+        Err(error) => return from_error(&error),
+    };
+    if !is_open(&file) {
+        return good("this machine alone");
+    }
+    let mut cause = "covalent.env opens the server to the network: whoever reaches it runs code \
+                     as the account covalent"
+        .to_string();
+    if file.is_on("COVALENT_UI_TERMINAL") {
+        cause += ", and has a shell in the UI's terminal";
+    }
+    doubtful(
+        cause,
+        "let only those through whom you trust, with a firewall or a reverse proxy with a login; \
+         or take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
+         /etc/covalent/covalent.env and type: systemctl restart covalent",
+    )
+}
+
+fn is_open(file: &EnvironmentFile) -> bool {
+    if file.is_on("COVALENT_SERVER_IFACE_ANY") {
+        return true;
+    }
+    let named = file.get("COVALENT_DISPATCHER_ADDR");
+    let named = named.filter(|name| !name.is_empty());
+    let addresses = named.and_then(|name| (name, 0).to_socket_addrs().ok());
+    let mut addresses = addresses.into_iter().flatten();
+    addresses.any(|address| !address.ip().is_loopback())
+}
+
+/// Whether the account's processes listen to the network where `covalent.env` does not say so.
+pub(super) fn sockets(host: &Host) -> Verdict {
+    let account = match Account::service(host) {
+        Ok(Some(account)) => account,
+        Ok(None) => return skipped(format!("there is no account {}", account::NAME)),
+        Err(error) => return from_error(&error),
+    };
+    let file = EnvironmentFile::read(host);
+    if file.is_err() && !may_read_all(host) {
+        return only_root();
+    }
+    let is_open = file.is_ok_and(|file| is_open(&file));
+    let port = server::Address::of(host).port;
+    let tables = TABLES.map(|table| fs::read_to_string(host.path(table)).unwrap_or_default());
+    let listening = tables
+        .iter()
+        .flat_map(|table| listening(table, account.uid));
+    let reachable: Vec<String> = listening
+        .filter(|place| !place.ip().is_loopback())
+        .filter(|place| !(is_open && place.port().to_string() == port))
+        .map(|place| place.to_string())
+        .collect();
+    match reachable.is_empty() {
+        true => good("nothing listens to the network that covalent.env does not open"),
+        false => doubtful(
+            format!(
+                "a process of the account {} listens on {}",
+                account::NAME,
+                first(&reachable)
+            ),
+            "ss -ltnp names it: a task's, or the server's if covalent.env was changed since; \
+             systemctl restart covalent ends it",
+        ),
+    }
+}
+
+/// Where processes of this user listen.
+fn listening(table: &str, uid: u32) -> Vec<SocketAddr> {
+    let lines = table.lines().skip(1);
+    lines
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, _, _, _, user, ..] = words[..] else {
+                return None;
+            };
+            let is_one = state == LISTENING && user.parse() == Ok(uid);
+            is_one.then(|| place(local))?
+        })
+        .collect()
+}
+
+/// An address and a port in hexadecimal digits, the address in words of the machine's byte order.
+fn place(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let mut bytes = Vec::new();
+    for start in (0..address.len()).step_by(8) {
+        let word = u32::from_str_radix(address.get(start..start + 8)?, 16).ok()?;
+        bytes.extend(word.to_ne_bytes());
+    }
+    let address = match <[u8; 4]>::try_from(&bytes[..]) {
+        Ok(four) => IpAddr::from(Ipv4Addr::from(four)),
+        Err(_) => {
+            IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..]).ok()?)).to_canonical()
+        }
+    };
+    Some(SocketAddr::new(
+        address,
+        u16::from_str_radix(port, 16).ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_read_as_the_kernel_writes_them() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:BB88 00000000:0000 0A 00000000:00000000 00:00000000 00000000   998        0 1
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2
+   2: 0100007F:BB88 0100007F:0016 01 00000000:00000000 00:00000000 00000000   998        0 3
+   3: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000   998        0 4
+   4: 0000000000000000FFFF00000100007F:1F91 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000   998        0 5
+";
+        let found: Vec<String> = listening(table, 998)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, ["127.0.0.1:48008", "[::]:8080", "127.0.0.1:8081"]);
+    }
+}

@@ -1,0 +1,41 @@
+//! What the administrator has set.
+
+use super::{Verdict, bad, doubtful, from_error, good};
+use crate::environment_file::{EnvironmentFile, Severity};
+use crate::host::Host;
+use crate::settings::Settings;
+
+/// Whether `covalentctl.toml` can be used.
+pub(super) fn settings(host: &Host) -> Verdict {
+    match Settings::read(host) {
+        Ok(_) => good(host.settings().display().to_string()),
+        Err(error) => from_error(&error),
+    }
+}
+
+/// Whether each line of `covalent.env` does what its author meant.
+pub(super) fn environment_file(host: &Host) -> Verdict {
+    let file = match EnvironmentFile::read(host) {
+        Ok(file) => file,
+        Err(error) => return from_error(&error),
+    };
+    if !file.path.exists() {
+        return doubtful(
+            format!(
+                "{} is missing, so every default counts",
+                file.path.display()
+            ),
+            "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",
+        );
+    }
+    let lines = |severity| file.describe(severity).join("\n      ");
+    let cure = "correct the file, then: systemctl restart covalent";
+    let (harmful, harmless) = (lines(Severity::Harmful), lines(Severity::Harmless));
+    if !harmful.is_empty() {
+        bad(harmful, cure)
+    } else if !harmless.is_empty() {
+        doubtful(harmless, cure)
+    } else {
+        good(file.path.display().to_string())
+    }
+}

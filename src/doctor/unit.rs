@@ -1,0 +1,168 @@
+//! The unit, as its package and its administrator have written it.
+
+use super::{Verdict, bad, doubtful, good, skipped};
+use crate::host::Host;
+use crate::systemd;
+
+/// The unit of the package.
+const UNIT: &str = include_str!("../../systemd/covalent.service");
+
+/// How the names of the properties begin that make up the sandbox.
+const SANDBOX: [&str; 8] = [
+    "Protect",
+    "Private",
+    "Restrict",
+    "NoNewPrivileges",
+    "LockPersonality",
+    "SystemCall",
+    "InaccessiblePaths",
+    "CapabilityBoundingSet",
+];
+
+/// Those of which nothing is more than anything (systemd.exec(5)).
+const EMPTY_IS_STRICT: [&str; 2] = ["CapabilityBoundingSet", "AmbientCapabilities"];
+
+/// Values from the weakest to the strictest; any other, such as a list, is like "yes".
+const WEAK: [&str; 3] = ["", "no", "default"];
+const STRICT: [&str; 2] = ["full", "strict"];
+
+const NO_SYSTEMD: &str = "systemd is not running";
+
+/// Whether the service runs.
+pub(super) fn service(host: &Host) -> Verdict {
+    let shown = systemd::show(host, &["ActiveState", "UnitFileState"]);
+    let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    if shown.is_empty() {
+        return doubtful(
+            format!("{NO_SYSTEMD}, so neither is the service"),
+            "covalentctl serve",
+        );
+    }
+    match (property("UnitFileState"), property("ActiveState")) {
+        ("masked", _) => doubtful("it is masked", "systemctl unmask covalent"),
+        (_, "active") => good("active"),
+        (_, "failed") => bad(
+            "it has failed",
+            "covalentctl logs -n 50 says why; then: systemctl restart covalent",
+        ),
+        (_, other) => doubtful(format!("it is {other}"), "systemctl start covalent"),
+    }
+}
+
+/// Whether the unit is the package's own, as systemd has read it.
+pub(super) fn overridden(host: &Host) -> Verdict {
+    let shown = systemd::show(host, &["FragmentPath", "DropInPaths", "NeedDaemonReload"]);
+    let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    let (fragment, changes) = (property("FragmentPath"), property("DropInPaths"));
+    if shown.is_empty() {
+        skipped(NO_SYSTEMD)
+    } else if fragment.starts_with("/etc/") || fragment.starts_with("/run/") {
+        doubtful(
+            format!("{fragment} stands in for the package's unit and gets none of its updates"),
+            format!("rm {fragment} and use `systemctl edit covalent` for what you changed"),
+        )
+    } else if property("NeedDaemonReload") == "yes" {
+        doubtful(
+            "its files have changed since systemd read them",
+            "sudo systemctl daemon-reload; sudo systemctl restart covalent",
+        )
+    } else if changes.is_empty() {
+        good(fragment)
+    } else {
+        good(format!("{fragment}, with the changes of {changes}"))
+    }
+}
+
+/// Whether what the unit denies to tasks is still denied.
+pub(super) fn sandbox(host: &Host) -> Verdict {
+    let wanted: Vec<(&str, &str)> = sandbox_of(UNIT).collect();
+    let mut names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+    names.extend(["User", "DropInPaths"]);
+    let shown = systemd::show(host, &names);
+    let property = |name: &str| shown.get(name).map(String::as_str);
+    if shown.is_empty() {
+        return skipped(format!(
+            "{NO_SYSTEMD}, so tasks are kept by the container alone"
+        ));
+    }
+    let changes = property("DropInPaths").unwrap_or_default();
+    let cure = "systemctl cat covalent shows where; sudo systemctl revert covalent takes every \
+                change of yours back";
+    if ["", "root", "0"].contains(&property("User").unwrap_or_default()) {
+        return bad(
+            format!("everybody who reaches the server is root: User= is not set ({changes})"),
+            cure,
+        );
+    }
+    let weaker: Vec<String> = wanted
+        .iter()
+        .filter_map(|(name, wanted)| {
+            // A systemd that does not know it says nothing.
+            let there = property(name)?;
+            is_weaker(name, there, wanted).then(|| format!("{name}={there}"))
+        })
+        .collect();
+    match weaker.is_empty() {
+        true => good("as the package has it"),
+        false => doubtful(
+            format!(
+                "tasks may do more than the package lets them: {} ({changes})",
+                weaker.join(", ")
+            ),
+            format!("{cure}, unless that is meant"),
+        ),
+    }
+}
+
+/// The properties of a unit that make up its sandbox; of a list, the first line.
+fn sandbox_of(unit: &str) -> impl Iterator<Item = (&str, &str)> {
+    let assignments = unit.lines().filter_map(|line| line.split_once('='));
+    assignments.filter(|(name, _)| SANDBOX.iter().any(|start| name.starts_with(start)))
+}
+
+fn is_weaker(name: &str, there: &str, wanted: &str) -> bool {
+    if EMPTY_IS_STRICT.contains(&name) {
+        return wanted.is_empty() && !there.is_empty();
+    }
+    strictness(there) < strictness(wanted)
+}
+
+fn strictness(value: &str) -> usize {
+    let strict = STRICT.iter().position(|strict| *strict == value);
+    match strict {
+        Some(position) => 2 + position,
+        None => usize::from(!WEAK.contains(&value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sandbox_is_read_off_the_unit() {
+        let names: Vec<&str> = sandbox_of(UNIT).map(|(name, _)| name).collect();
+        for name in ["NoNewPrivileges", "ProtectSystem", "CapabilityBoundingSet"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        assert!(!names.contains(&"ExecStart"));
+    }
+
+    #[test]
+    fn less_is_weaker_and_more_is_not() {
+        for (name, there, wanted, weaker) in [
+            ("NoNewPrivileges", "no", "yes", true),
+            ("NoNewPrivileges", "yes", "yes", false),
+            ("ProtectSystem", "yes", "full", true),
+            ("ProtectSystem", "strict", "full", false),
+            ("ProtectProc", "default", "invisible", true),
+            ("ProtectProc", "noaccess", "invisible", false),
+            ("SystemCallFilter", "", "@system-service", true),
+            ("SystemCallFilter", "read write", "@system-service", false),
+            ("CapabilityBoundingSet", "cap_sys_admin", "", true),
+            ("CapabilityBoundingSet", "", "", false),
+        ] {
+            assert_eq!(is_weaker(name, there, wanted), weaker, "{name}={there}");
+        }
+    }
+}

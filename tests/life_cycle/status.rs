@@ -1,0 +1,161 @@
+//! `status`: what it shows, and that its JSON is what docs/status.md says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::tree::{Tree, next_second};
+
+const DOCUMENT: &str = include_str!("../../docs/status.md");
+
+#[test]
+fn the_status_is_the_environments() {
+    let tree = Tree::new();
+    assert!(tree.covalentctl(&["status"]).status.code() == Some(10));
+    tree.ok(&["apply"]);
+    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["environment"]["packages"]["covalent"], "0.240.0");
+    assert_eq!(status["environment"]["source"], "the wheelhouse");
+    assert_eq!(status["environment"]["executors"][1], "local");
+    assert_eq!(status["failure"], serde_json::Value::Null);
+}
+
+/// A tree in which every field has a value that can have one there.
+fn eventful() -> Tree {
+    let tree = Tree::new();
+    let plugin = "usr/share/covalent/requirements.d/covalent-any-plugin.lock";
+    tree.write(plugin, "covalent-any-plugin==1.0\n");
+    tree.ok(&["add", "numpy"]);
+    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+    tree.database(database, "aa", "w");
+    tree
+}
+
+#[test]
+fn the_plugins_the_own_packages_and_the_database_are_shown() {
+    let tree = eventful();
+    let said = tree.ok(&["status"]);
+    for line in [
+        "     plugins  covalent-any-plugin 1.0\n",
+        "own packages  numpy 1.0\n",
+        "    database  /var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite, revision aa\n",
+    ] {
+        assert!(said.contains(line), "{line:?} is missing: {said}");
+    }
+    tree.write(
+        "etc/covalent/covalent.env",
+        "COVALENT_DATABASE_URL=postgresql://me:s3cret@db/x\n",
+    );
+    let said = tree.ok(&["status"]) + &tree.ok(&["status", "--json"]);
+    assert!(
+        said.contains("    database  postgresql, as COVALENT"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+/// The fields of the table in the document, and their types.
+fn documented() -> BTreeMap<&'static str, &'static str> {
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, field, of_type, meaning, since, _] = cells[..] else {
+            panic!("not four columns: {row}");
+        };
+        assert!(!meaning.is_empty() && since.starts_with("0."), "{row}");
+        (field.trim_matches('`'), of_type)
+    })
+    .collect()
+}
+
+/// Checks a value and all below it against the document, and notes each field.
+fn compare(
+    path: &str,
+    value: &Value,
+    of_type: &str,
+    fields: &BTreeMap<&'static str, &'static str>,
+    seen: &mut BTreeSet<String>,
+) {
+    if let Some(of_type) = of_type.strip_suffix(" or null") {
+        if !value.is_null() {
+            compare(path, value, of_type, fields, seen);
+        }
+        return;
+    }
+    let elements = of_type.strip_prefix("list of ");
+    let values = of_type.strip_prefix("map of ");
+    match (value, of_type) {
+        (Value::String(_), "string")
+        | (Value::Bool(_), "boolean")
+        | (Value::Number(_), "number") => {}
+        (Value::Number(number), "integer") if number.is_u64() => {}
+        (Value::Object(object), "object") => {
+            for (name, value) in object {
+                let field = match path {
+                    "" => name.clone(),
+                    _ => format!("{path}.{name}"),
+                };
+                let of_type = fields.get(field.as_str());
+                let of_type = of_type.unwrap_or_else(|| panic!("{field} is not documented"));
+                compare(&field, value, of_type, fields, seen);
+                seen.insert(field);
+            }
+        }
+        (Value::Array(list), _) if elements.is_some() => {
+            for value in list {
+                compare(path, value, elements.unwrap(), fields, seen);
+            }
+        }
+        (Value::Object(map), _) if values.is_some() => {
+            for value in map.values() {
+                compare(path, value, values.unwrap(), fields, seen);
+            }
+        }
+        _ => panic!("{path} is no {of_type}: {value}"),
+    }
+}
+
+/// Answers one question as Covalent's API does when a workflow runs; returns the port.
+fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1000]);
+        let body = r#"{"items": [{"dispatch_id": "a", "lattice_name": "w"}], "total_count": 1}"#;
+        write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
+    });
+    port
+}
+
+#[test]
+fn the_json_is_what_the_document_says() {
+    let tree = eventful();
+    let port = server();
+    let file = format!("COVALENT_SVC_PORT={port}\nCOVALENT_DISPATCHER_ADDR=127.0.0.1\n");
+    tree.write("etc/covalent/covalent.env", &file);
+    let now = jiff::Timestamp::now();
+    let workflow = r#"{"dispatch_id": "b", "lattice_name": "v"}"#;
+    let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
+    tree.write("var/lib/covalent/interrupted.json", &interrupted);
+    next_second();
+    tree.write("uv-fails", "No space left on device (os error 28)");
+    tree.refused(&["add", "scipy"], 6);
+    tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");
+    tree.refused(&["apply"], 6);
+
+    let fields = documented();
+    let mut seen = BTreeSet::new();
+    let printed = tree.ok(&["status", "--json"]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    compare("", &printed, "object", &fields, &mut seen);
+    let unseen: Vec<_> = fields
+        .keys()
+        .filter(|field| !seen.contains(**field))
+        .collect();
+    assert!(unseen.is_empty(), "not printed: {unseen:?} in {printed:#}");
+}
