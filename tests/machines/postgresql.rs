@@ -98,5 +98,18 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
     })?;
     wait_for_answer(&machine, 48008)?;
     ensure!(ask(&machine, finished)? == before);
+
+    // What is lost after a backup comes back with it.
+    let archive = machine.ok("covalentctl backup")?;
+    ask(&machine, "TRUNCATE lattices CASCADE")?;
+    machine.ok("rm -r /var/lib/covalent/.local/share/covalent/data")?;
+    let restore = machine.script("covalentctl restore \"$1\" 2>&1");
+    let said = restore.arguments([archive.trim()]).ok()?;
+    ensure!(
+        said.contains("database.before-restore-") && !said.contains("s3cret"),
+        "{said}"
+    );
+    ensure!(ask(&machine, finished)? == before);
+    wait_for_answer(&machine, 48008)?;
     run_workflows(&machine, Some("tasks"))
 }
