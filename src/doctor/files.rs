@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
+use super::{Verdict, bad, doubtful, first, from_error, good, shown, skipped, unit};
 use crate::account::{Account, NAME};
 use crate::command::Command;
 use crate::database::COMPANIONS;
@@ -126,7 +126,18 @@ pub(super) fn data(host: &Host) -> Verdict {
     let Ok(home) = fs::metadata(host.data()) else {
         return skipped(format!("there is no {}", host.data().display()));
     };
-    match unwritable(host, &written(host, &places)) {
+    let written = written(host, &places);
+    if let [path, ..] = unit::closed(host, &written)[..] {
+        let path = path.display();
+        return bad(
+            format!("the unit's sandbox lets nobody write {path}"),
+            format!(
+                "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={path}; \
+                 then: sudo systemctl restart covalent"
+            ),
+        );
+    }
+    match unwritable(host, &written) {
         Err(error) => return from_error(&error),
         Ok(paths) if !paths.is_empty() => {
             let path = &paths[0];

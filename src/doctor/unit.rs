@@ -1,5 +1,7 @@
 //! The unit, as its package and its administrator have written it.
 
+use std::path::PathBuf;
+
 use super::{Verdict, bad, doubtful, good, skipped};
 use crate::host::Host;
 use crate::systemd;
@@ -114,6 +116,26 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
     }
 }
 
+/// Those of the paths that the sandbox lets nobody write, whoever owns them.
+pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+    let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths"]);
+    let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    match property("ProtectSystem") {
+        "strict" => outside(property("ReadWritePaths"), paths),
+        _ => Vec::new(),
+    }
+}
+
+/// Those that are in none of the folders of a property such as `-/a /b` (systemd.exec(5)).
+fn outside<'a>(folders: &str, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+    let folders = folders.split_whitespace();
+    let folders: Vec<&str> = folders
+        .map(|folder| folder.trim_start_matches(['-', '+']))
+        .collect();
+    let is_outside = |path: &&PathBuf| !folders.iter().any(|folder| path.starts_with(folder));
+    paths.iter().filter(is_outside).collect()
+}
+
 /// The properties of a unit that make up its sandbox; of a list, the first line.
 fn sandbox_of(unit: &str) -> impl Iterator<Item = (&str, &str)> {
     let assignments = unit.lines().filter_map(|line| line.split_once('='));
@@ -146,6 +168,13 @@ mod tests {
             assert!(names.contains(&name), "{name}");
         }
         assert!(!names.contains(&"ExecStart"));
+    }
+
+    #[test]
+    fn a_path_in_no_folder_of_the_property_is_outside() {
+        let paths = ["/a/x", "/ab", "/b"].map(PathBuf::from);
+        assert_eq!(outside("-/a /b", &paths), [&paths[1]]);
+        assert_eq!(outside("", &paths).len(), 3);
     }
 
     #[test]

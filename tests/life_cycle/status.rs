@@ -1,7 +1,7 @@
 //! `status`: what it shows, and that its JSON is what docs/status.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread;
 
@@ -125,8 +125,11 @@ fn server() -> u16 {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1000]);
-        let body = r#"{"items": [{"dispatch_id": "a", "lattice_name": "w"}], "total_count": 1}"#;
+        // Whoever closes before all is read resets the connection.
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).for_each(drop);
+        let body =
+            r#"{"dispatches": [{"dispatch_id": "a", "root_dispatch_id": "a", "name": "w"}]}"#;
         write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
     });
     port

@@ -202,6 +202,14 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
     ];
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
 
+    machine.ok("install -d -o covalent /srv/data
+         sed -i 's|^\\(COVALENT_DATA_DIR=\\).*|\\1/srv/data|' /etc/covalent/covalent.env")?;
+    let said = [
+        "BAD   data: the unit's sandbox lets nobody write /srv/data",
+        "Next: sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths=/srv/data",
+    ];
+    expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
+
     machine.ok("chown root /var/lib/covalent")?;
     let said = [
         "BAD   account: /var/lib/covalent belongs to somebody else than covalent",
@@ -212,7 +220,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
     machine.ok("cp /root/hosts /etc/hosts
          mv /root/wheelhouse /usr/share/covalent/
          umount /var/lib/covalent/run
-         sed -i /COVALENT_DATA_DIR=.*run/d /etc/covalent/covalent.env
+         sed -i /^COVALENT_DATA_DIR=/d /etc/covalent/covalent.env
          chown covalent /var/lib/covalent; rmdir /var/lib/covalent/alien
          kill $(ss -ltnpH 'sport = :9999' | grep -o 'pid=[0-9]*' | cut -d= -f2)
          covalentctl apply --rebuild")?;
