@@ -99,6 +99,9 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
     wait_for_answer(&machine, 48008)?;
     ensure!(ask(&machine, finished)? == before);
 
+    let found = machine.ok("covalentctl doctor 2>&1")?;
+    ensure!(!found.contains("s3cret"), "{found}");
+
     // What is lost after a backup comes back with it.
     let archive = machine.ok("covalentctl backup")?;
     ask(&machine, "TRUNCATE lattices CASCADE")?;
