@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 use crate::index::Suite;
 use crate::keys::{Key, Keys};
@@ -16,6 +17,10 @@ use crate::{apt, dnf};
 
 /// The package's name.
 pub const NAME: &str = "covalent-archive-keyring";
+
+/// Who answers for it, as for the other packages (Cargo.toml).
+const MAINTAINER: &str =
+    "Covalent package maintainers <maintainers@users.noreply.r-seed-e0f3619d.example>";
 
 /// The public keys at the top of the tree, for apt.
 pub const BINARY: &str = "covalent-archive-keyring.gpg";
@@ -82,7 +87,7 @@ fn deb(folder: &Path, serial: u32, time: i64, keys: &Path) -> Result<PathBuf> {
          Multi-Arch: foreign\n\
          Section: misc\n\
          Priority: optional\n\
-         Maintainer: Covalent package maintainers <maintainers@users.noreply.r-seed-e0f3619d.example>\n\
+         Maintainer: {MAINTAINER}\n\
          Description: Keys of the Covalent package repository\n \
          apt checks the repository's indexes with the keys in this package.\n"
     );
@@ -97,8 +102,22 @@ fn deb(folder: &Path, serial: u32, time: i64, keys: &Path) -> Result<PathBuf> {
     fs::write(root.join("DEBIAN/control"), control)?;
     fs::write(
         documentation.join("copyright"),
-        "The keys in this package are facts about their owner, and free to be copied by anybody.\n",
+        "Copyright 2026 Covalent package maintainers\n\nThe keys in this package may be copied, \
+         changed and used by anybody for anything.\n",
     )?;
+    let date = Timestamp::from_second(time)?.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    let changelog = documentation.join("changelog");
+    fs::write(
+        &changelog,
+        format!(
+            "{NAME} ({serial}) stable; urgency=medium\n\n  * The keys that sign the repository \
+             from now on.\n\n -- {MAINTAINER}  {date}\n"
+        ),
+    )?;
+    let compress = tool("gzip", folder).args(["--best", "--no-name"]);
+    output(compress.args([&changelog]), || {
+        format!("compressing {}", changelog.display())
+    })?;
     fs::copy(keys, root.join("usr/share/keyrings").join(BINARY))?;
     let path = folder.join(format!("{NAME}_{serial}_all.deb"));
     let build = tool("dpkg-deb", folder)
@@ -119,7 +138,8 @@ fn rpm(folder: &Path, serial: u32, time: i64, keys: &Path) -> Result<PathBuf> {
          License: LicenseRef-Fedora-Public-Domain\n\
          BuildArch: noarch\n\
          %description\n\
-         dnf checks the repository's metadata and packages with the keys in this package.\n\
+         dnf checks the repository's metadata and packages with the keys in this\n\
+         package.\n\
          %install\n\
          install -D --mode 644 {} %{{buildroot}}/etc/pki/rpm-gpg/RPM-GPG-KEY-covalent\n\
          %files\n\
