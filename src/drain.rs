@@ -30,11 +30,17 @@ pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Resul
     }
     progress
         .say("the server takes no new workflows until its restart or `covalentctl drain --resume`");
+    // Whatever ends the waiting early must not leave a server that refuses everybody.
+    wait(host, limit, progress).inspect_err(|_| drop(resume(host)))?;
+    progress.say("no workflow runs");
+    Ok(())
+}
+
+fn wait(host: &Host, limit: Option<Duration>, progress: &Progress) -> Result<()> {
     let begun = Instant::now();
     let mut said = 0;
     while let Some(running) = runs(host)? {
         if limit.is_some_and(|limit| begun.elapsed() >= limit) {
-            resume(host)?;
             return Err(Failure::error(
                 Kind::Busy,
                 format!(
@@ -52,7 +58,6 @@ pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Resul
         }
         thread::sleep(INTERVAL);
     }
-    progress.say("no workflow runs");
     Ok(())
 }
 
@@ -62,12 +67,21 @@ pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
     let mut said = false;
     loop {
         // Asked without the mark first: nobody is to be refused because of a mere question.
-        if asked(host)?.is_none_or(|running| running.count == 0)
-            && (!begin(host)? || runs(host)?.is_none())
-        {
-            return Ok(());
+        if asked(host)?.is_none_or(|running| running.count == 0) {
+            // The mark of an administrator's drain is not ours to remove.
+            let is_ours = !is_draining(host);
+            let running = match begin(host)? {
+                true => runs(host),
+                false => Ok(None),
+            };
+            if matches!(running, Ok(None)) {
+                return Ok(());
+            }
+            if is_ours {
+                resume(host)?;
+            }
+            running?;
         }
-        resume(host)?;
         if !said {
             progress.say("waiting for a moment in which no workflow runs");
             said = true;
@@ -128,5 +142,79 @@ pub fn sentence(count: u64) -> String {
     match count {
         1 => "1 workflow runs".into(),
         _ => format!("{count} workflows run"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A server that says of each question how many workflows run, or fails where it says nothing.
+    /// Returns what became of the waiting, and whether the mark was there at each question.
+    fn ask(host: &Host, counts: &'static [Option<usize>]) -> (Result<()>, Vec<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        fs::write(
+            host.environment_file(),
+            format!("COVALENT_SVC_PORT={port}\n"),
+        )
+        .unwrap();
+        let mark = host.drain_mark();
+        let server = thread::spawn(move || {
+            let answer = |count: &Option<usize>| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let was_there = mark.exists();
+                let _ = stream.read(&mut [0; 1000]).unwrap();
+                let workflows = vec![r#"{"dispatch_id":"a"}"#; count.unwrap_or(0)].join(",");
+                let status = count.map_or("500 Error", |_| "200 OK");
+                write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\n\r\n{{\"dispatches\":[{workflows}]}}"
+                )
+                .unwrap();
+                was_there
+            };
+            counts.iter().map(answer).collect()
+        });
+        let result = wait_for_idleness(host, &Progress::plain());
+        (result, server.join().unwrap())
+    }
+
+    fn tree() -> (tempfile::TempDir, Host) {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        fs::create_dir_all(host.path("/run/covalent")).unwrap();
+        fs::create_dir_all(host.path("/etc/covalent")).unwrap();
+        (tree, host)
+    }
+
+    #[test]
+    fn new_workflows_are_refused_only_in_the_moment_before_the_restart() {
+        let (_tree, host) = tree();
+        let counts = &[Some(1), Some(0), Some(1), Some(0), Some(0), Some(0)];
+        let (result, marks) = ask(&host, counts);
+        result.unwrap();
+        assert_eq!(marks, [false, false, true, false, true, true]);
+        assert!(is_draining(&host));
+    }
+
+    #[test]
+    fn the_mark_of_a_drain_stays() {
+        let (_tree, host) = tree();
+        begin(&host).unwrap();
+        let (result, marks) = ask(&host, &[Some(0), Some(1), Some(0), Some(0), Some(0)]);
+        result.unwrap();
+        assert_eq!(marks, [true; 5]);
+    }
+
+    #[test]
+    fn a_server_that_fails_to_answer_is_not_left_refusing() {
+        let (_tree, host) = tree();
+        let (result, marks) = ask(&host, &[Some(0), None]);
+        result.unwrap_err();
+        assert_eq!(marks, [false, true]);
+        assert!(!is_draining(&host));
     }
 }
