@@ -15,16 +15,13 @@ mod staging;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use create::{create, newest};
 pub use restore::restore;
 
-use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
-use crate::host::Host;
 
 /// The form of `backup.json`.
 const VERSION: u32 = 1;
@@ -46,18 +43,6 @@ struct Manifest {
     data: PathBuf,
     /// What else is in the archive, by its path.
     members: Vec<PathBuf>,
-}
-
-fn active(host: &Host) -> Result<Generation> {
-    Generation::active(host)
-        .filter(Generation::has_interpreter)
-        .ok_or_else(|| {
-            Failure::error(
-                Kind::NoEnvironment,
-                format!("{} is no environment", host.environment().display()),
-                "sudo covalentctl apply",
-            )
-        })
 }
 
 fn version(generation: &Generation) -> String {

@@ -113,28 +113,42 @@ impl Return {
     }
 }
 
+/// A call of the launcher's `snapshot.py` for a database, and the account that it is for: the
+/// service's, so that root reads no file of the account's, unless a password is to be kept from it.
+pub fn snapshot(
+    host: &Host,
+    target: &Generation,
+    database: &Database,
+    limit: Duration,
+) -> Result<(Command, Option<Account>)> {
+    let is_root = rustix::process::geteuid().is_root();
+    let account = Account::service(host)?.filter(|_| is_root && !database.has_password());
+    let mut command = Command::new(&target.manifest.interpreter.path, limit)
+        .args(["-I", "-S", "-B"])
+        .args([host.launcher().join("snapshot.py")]);
+    command = match database {
+        Database::File(file) => command.env("COVALENT_DATABASE", file),
+        Database::Server(address) => command
+            .env(DATABASE_VARIABLE, address)
+            .env("PGCONNECT_TIMEOUT", CONNECT_LIMIT)
+            .secret(Some(address)),
+    };
+    if let Some(account) = &account {
+        command = command.account(account);
+    }
+    Ok((command, account))
+}
+
 /// The revision of a database; none where it has none yet, or where it can't be asked: it is of
 /// another kind than PostgreSQL, or the client programs are not installed.
 pub fn revision(host: &Host, target: &Generation, database: &Database) -> Result<Option<String>> {
-    let mut account = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root());
-    let mut command = Command::new(&target.manifest.interpreter.path, QUESTION_LIMIT)
-        .args(["-I", "-S", "-B"])
-        .args([host.launcher().join("snapshot.py")])
-        .args(["revision"]);
-    command = match database {
-        Database::File(file) => command.env("COVALENT_DATABASE", file),
-        Database::Server(_) if !database.kind().starts_with("postgresql") => return Ok(None),
-        Database::Server(address) => {
-            account = account.filter(|_| !database.has_password());
-            command
-                .env(DATABASE_VARIABLE, address)
-                .env("PGCONNECT_TIMEOUT", CONNECT_LIMIT)
-                .secret(Some(address))
-        }
-    };
-    if let Some(account) = account {
-        command = command.account(&account);
+    if let Database::Server(_) = database
+        && !database.kind().starts_with("postgresql")
+    {
+        return Ok(None);
     }
+    let (command, _) = snapshot(host, target, database, QUESTION_LIMIT)?;
+    let command = command.args(["revision"]);
     let output = command.output()?;
     let revision = output.stdout.trim();
     match output.status.and_then(|status| status.code()) {

@@ -32,9 +32,9 @@ impl Database {
         let Database::Server(address) = self else {
             return false;
         };
-        let place = address.split_once("://").map_or("", |(_, rest)| rest);
-        let place = place.split(['/', '?']).next().unwrap_or_default();
-        let account = place.rsplit_once('@').map(|(account, _)| account);
+        // SQLAlchemy takes a password with a slash or a question mark in it as it stands.
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        let account = rest.rsplit_once('@').map(|(account, _)| account);
         account.is_some_and(|account| account.contains(':')) || address.contains("password=")
     }
 }
@@ -80,4 +80,27 @@ impl Places {
 /// The launcher does the same: Covalent notes the path without links.
 fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_seen_whatever_is_in_it() {
+        let has = |address: &str| Database::Server(address.into()).has_password();
+        for address in [
+            "postgresql://covalent:word@host/name",
+            "postgresql://covalent:wo/rd?@host/name",
+            "postgresql://host/name?password=word",
+        ] {
+            assert!(has(address), "{address}");
+        }
+        for address in [
+            "postgresql:///covalent?host=/run/postgresql",
+            "postgresql://covalent@host:5432/name",
+        ] {
+            assert!(!has(address), "{address}");
+        }
+    }
 }

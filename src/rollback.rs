@@ -52,13 +52,7 @@ fn go_back(
 ) -> Result<(Generation, Server)> {
     let lock = Lock::acquire(host, progress)?;
     local::recover(host, &lock)?;
-    let active = Generation::active(host).ok_or_else(|| {
-        Failure::error(
-            Kind::NoEnvironment,
-            format!("{} is no environment", host.environment().display()),
-            "sudo covalentctl apply",
-        )
-    })?;
+    let active = Generation::required(host)?;
     let target = choose(host, &active, id)?;
     if !target.has_interpreter() || !target.runs() {
         return Err(unknown(format!(

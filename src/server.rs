@@ -14,7 +14,6 @@ use rustix::fs::MemfdFlags;
 use crate::account::{self, Account};
 use crate::command::Command;
 use crate::environment_file::EnvironmentFile;
-use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
@@ -116,7 +115,7 @@ impl std::fmt::Display for Address {
 /// file of a newer one.
 pub fn serve(host: &Host) -> Result<()> {
     heed_refusal(host)?;
-    let generation = active(host)?;
+    let generation = Generation::usable(host)?;
     let mut command = match stands_in_for_the_unit(host) {
         true => in_place_of_the_unit(host, &generation)?,
         // The process's own environment is the unit's.
@@ -169,7 +168,7 @@ fn hand_over(secret: &OsStr) -> Result<RawFd> {
 /// Becomes `words`, a command inside the environment, as the service account and with the
 /// server's environment; what comes back is why that failed.
 pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
-    let generation = active(host)?;
+    let generation = Generation::usable(host)?;
     let account = service_account(host)?;
     let uid = rustix::process::geteuid().as_raw();
     if uid != 0 && uid != account.uid {
@@ -237,22 +236,6 @@ fn as_tasks_have_it(
     let commands = host.launcher().join("bin");
     let path = variables.entry("PATH".into()).or_default();
     *path = format!("{}:{path}", commands.display());
-}
-
-fn active(host: &Host) -> Result<Generation> {
-    let missing = |why: &str| {
-        Failure::error(
-            Kind::NoEnvironment,
-            format!("{} {why}", host.environment().display()),
-            "sudo covalentctl apply",
-        )
-    };
-    let generation = Generation::active(host).ok_or_else(|| missing("is no environment"))?;
-    if !generation.has_interpreter() {
-        let path = generation.manifest.interpreter.path.display();
-        return Err(missing(&format!("was made for {path}, which is gone")));
-    }
-    Ok(generation)
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use super::archive::{MANIFEST, compression_of, member_of};
 use super::snapshot::{Direction, snapshot};
 use super::staging::Staging;
-use super::{COPY_LIMIT, Manifest, VERSION, active, version};
+use super::{COPY_LIMIT, Manifest, VERSION, version};
 use crate::command::Command;
 use crate::failure::{Failure, Kind};
 use crate::file;
+use crate::generation::Generation;
 use crate::host::Host;
 use crate::places::{Database, Places};
 use crate::progress::Progress;
@@ -27,7 +28,7 @@ pub fn create(
     progress: &Progress,
 ) -> Result<PathBuf> {
     let places = Places::read(host)?;
-    let active = active(host)?;
+    let active = Generation::usable(host)?;
     if matches!(&places.database, Database::File(file) if !file.exists()) {
         return Err(Failure::error(
             Kind::Database,

@@ -10,7 +10,7 @@ use super::archive::{DATABASE_DUMP, DATABASE_FILE, extract, read_manifest};
 use super::arrival::{Arrival, place_all};
 use super::snapshot::{Direction, snapshot};
 use super::staging::Staging;
-use super::{Manifest, active, version};
+use super::{Manifest, version};
 use crate::account::Account;
 use crate::failure::{Failure, Kind};
 use crate::file;
@@ -34,7 +34,7 @@ pub fn restore(
 ) -> Result<Vec<PathBuf>> {
     let manifest = read_manifest(archive)?;
     let lock = Lock::acquire(host, progress)?;
-    let active = active(host)?;
+    let active = Generation::usable(host)?;
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
     let mut aside = Vec::new();

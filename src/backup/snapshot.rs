@@ -7,14 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::COPY_LIMIT;
-use crate::account::Account;
-use crate::command::{Command, Output};
-use crate::database::PROGRAMS_MISSING;
+use crate::command::Output;
+use crate::database::{self, PROGRAMS_MISSING};
 use crate::failure::{Failure, Kind};
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::places::Database;
-use crate::server::DATABASE_VARIABLE;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,34 +35,18 @@ pub(super) fn snapshot(
         Direction::Save => ("save", "copying the database"),
         Direction::Load => ("load", "bringing the database back"),
     };
-    let mut command = Command::new(&active.manifest.interpreter.path, COPY_LIMIT)
-        .args(["-I", "-S", "-B"])
-        .args([host.launcher().join("snapshot.py")])
-        .args([verb.as_ref(), copy.as_os_str()]);
-    let mut account = Account::service(host)?;
-    command = match database {
-        Database::File(file) => command.env("COVALENT_DATABASE", file),
-        Database::Server(address) => {
-            if database.has_password() {
-                account = None;
-            }
-            command
-                .env(DATABASE_VARIABLE, address)
-                .secret(Some(address))
-        }
-    };
+    let (command, account) = database::snapshot(host, active, database, COPY_LIMIT)?;
     if direction == Direction::Save {
         let action = || format!("writing {}", copy.display());
         let file = File::create_new(copy).with_context(action)?;
         file.set_permissions(Permissions::from_mode(0o600))
             .with_context(action)?;
     }
-    if let Some(account) = &account {
+    if let Some(account) = account {
         chown(copy, Some(account.uid), Some(account.gid))
             .with_context(|| format!("handing {} over", copy.display()))?;
-        command = command.account(account);
     }
-    let output = command.output()?;
+    let output = command.args([verb.as_ref(), copy.as_os_str()]).output()?;
     if output.succeeded() {
         return Ok(output);
     }

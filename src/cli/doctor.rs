@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::status::colour;
+use super::status::{colour, printable};
 use crate::doctor::{Verdict, examine};
 use crate::failure::Kind;
 use crate::host::Host;
@@ -33,15 +33,13 @@ impl Doctor {
                 true => format!("\x1b[{code}m{word}\x1b[0m"),
                 false => word.to_string(),
             };
-            // An index or a driver may have said it: it must not steer the terminal.
-            let safe = |text: &str| text.replace(|c: char| c.is_control() && c != '\n', "?");
             match &check.verdict {
                 Verdict::Good(text) | Verdict::Skipped(text) => {
-                    println!("{word}  {}: {}", check.name, safe(text));
+                    println!("{word}  {}: {}", check.name, printable(text));
                 }
                 Verdict::Doubtful { cause, cure } | Verdict::Bad { cause, cure } => {
-                    println!("{word}  {}: {}", check.name, safe(cause));
-                    println!("      Next: {}", safe(cure));
+                    println!("{word}  {}: {}", check.name, printable(cause));
+                    println!("      Next: {}", printable(cure));
                 }
             }
             wrong += usize::from(matches!(check.verdict, Verdict::Bad { .. }));

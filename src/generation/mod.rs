@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 pub use self::build::{Blueprint, build};
 pub use self::bytecode::{Modules, complete, is_incomplete};
@@ -32,6 +32,7 @@ pub use self::resolve::{LOCK, Resolution, sentence};
 
 use crate::command::Command;
 use crate::failpoint;
+use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::host::Host;
 
@@ -47,10 +48,36 @@ pub struct Generation {
     pub manifest: Manifest,
 }
 
+fn missing(host: &Host, why: &str) -> Error {
+    Failure::error(
+        Kind::NoEnvironment,
+        format!("{} {why}", host.environment().display()),
+        "sudo covalentctl apply",
+    )
+}
+
 impl Generation {
     /// The one that `/opt/virtualenvs/covalent` points to, if that is a generation.
     pub fn active(host: &Host) -> Option<Generation> {
         Generation::at(&active_folder(host)?)
+    }
+
+    /// The active one, or an error that says how to make one.
+    pub fn required(host: &Host) -> Result<Generation> {
+        Generation::active(host).ok_or_else(|| missing(host, "is no environment"))
+    }
+
+    /// The same, and its interpreter is there.
+    pub fn usable(host: &Host) -> Result<Generation> {
+        let generation = Generation::required(host)?;
+        if !generation.has_interpreter() {
+            let path = generation.manifest.interpreter.path.display();
+            return Err(missing(
+                host,
+                &format!("was made for {path}, which is gone"),
+            ));
+        }
+        Ok(generation)
     }
 
     /// The ready generation at `path`, if there is one.

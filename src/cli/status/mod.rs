@@ -233,6 +233,11 @@ impl Status {
     }
 }
 
+/// What somebody else has said, a task's name or an index's answer: it must not steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
 /// Colour only for a terminal, and never against the wish in `NO_COLOR`.
 pub(super) fn colour() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -1,7 +1,7 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list::Row;
-use super::{Interrupted, NAMES, Report, Service, Stored};
+use super::{Interrupted, NAMES, Report, Service, Stored, printable};
 use crate::api::Workflow;
 use crate::drain;
 use crate::failure::Kind;
@@ -181,9 +181,10 @@ fn names(workflows: &[Workflow], count: u64) -> String {
     let shown = workflows.iter().take(NAMES.into());
     let lines: String = shown
         .map(|workflow| {
-            let line = format!("\n{}  {}", workflow.dispatch_id, workflow.lattice_name);
-            // A name is its user's: it must not steer the terminal.
-            line.replace(|c: char| c.is_control() && c != '\n', "?")
+            printable(&format!(
+                "\n{}  {}",
+                workflow.dispatch_id, workflow.lattice_name
+            ))
         })
         .collect();
     match count.saturating_sub(NAMES.into()) {
