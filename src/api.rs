@@ -99,7 +99,8 @@ fn get(address: &Address, path: &str) -> Result<String> {
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let host = &address.host;
     // HTTP/1.0: the answer ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(SIZE_LIMIT).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
@@ -114,6 +115,18 @@ fn get(address: &Address, path: &str) -> Result<String> {
     Ok(body.to_string())
 }
 
+/// Answers a question as a test's server; returns the question's head.
+#[cfg(test)]
+pub fn answer(mut stream: TcpStream, answer: &str) -> String {
+    use std::io::{BufRead, BufReader};
+
+    // Whoever closes before all is read resets the connection.
+    let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+    let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    stream.write_all(answer.as_bytes()).unwrap();
+    head.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,22 +134,19 @@ mod tests {
     use std::thread;
 
     /// What is made of an answer.
-    fn made_of(answer: &'static str) -> Result<Running> {
+    fn made_of(answered: &'static str) -> Result<Running> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address {
             host: "127.0.0.1".into(),
             port: listener.local_addr().unwrap().port().to_string(),
         };
         let server = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1000];
-            let length = stream.read(&mut request).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&request[..length]).into_owned()
+            let (stream, _) = listener.accept().unwrap();
+            answer(stream, answered)
         });
         let running = running(&address, 1);
         let request = server.join().unwrap();
-        assert!(request.contains("offset=0 HTTP/1.0\r\nHost: 127.0.0.1\r\n"));
+        assert!(request.ends_with("offset=0 HTTP/1.0\nHost: 127.0.0.1"));
         running
     }
 
@@ -151,7 +161,7 @@ mod tests {
         .unwrap();
         assert_eq!((running.count, running.workflows.len()), (2, 1));
         assert_eq!(running.workflows[0].lattice_name, "w");
-        for (answer, reason) in [
+        for (answered, reason) in [
             (
                 "HTTP/1.1 500 Internal Server Error\r\n\r\n{}",
                 "answers \"HTTP/1.1 500",
@@ -162,7 +172,7 @@ mod tests {
             ),
             ("HTTP/1.1 200 OK\r\n\r\nhello", "reading what http"),
         ] {
-            let error = format!("{:#}", made_of(answer).unwrap_err());
+            let error = format!("{:#}", made_of(answered).unwrap_err());
             assert!(error.contains(reason), "{error}");
         }
     }
