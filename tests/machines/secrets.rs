@@ -4,7 +4,9 @@ use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use serde_json::{Map, Value};
 
-use machine::packages::{DIST, Family, PYTHON, boot, run_workflows, wait_for_answer};
+use machine::packages::{
+    DIST, Family, PYTHON, builder, in_project, run_workflows, wait_for_answer,
+};
 
 /// Looks for the word in its own variables, and in what every process of the account was started
 /// with. Prints how many of those could be read, and who knows the word.
@@ -74,10 +76,40 @@ const TEMPTATIONS: &str = "
     systemd-run --quiet --uid alice sleep infinity
     chmod 0666 /dev/net/tun";
 
+/// numba's wheels; see tests/packages/numba.lock.
+const COMPILER: &str = "/compiler";
+
+/// Prints whether the function was compiled, and what it makes of a million numbers.
+const COMPILE: &str = "\
+import covalent as ct
+
+@ct.electron
+def add_up(count):
+    import numba
+
+    @numba.njit
+    def compiled(count):
+        total = 0
+        for number in range(count):
+            total += number
+        return total
+
+    return compiled(count), [str(kind) for kind in compiled.signatures]
+
+@ct.lattice
+def workflow(count):
+    return add_up(count)
+
+result = ct.get_result(ct.dispatch(workflow)(1_000_000), wait=True)
+print(result.status, result.result)
+";
+
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn tasks_stay_in_their_sandbox() -> Result<()> {
-    let machine = boot("bookworm")?;
+    let machine = builder("bookworm")
+        .bind_read_only(in_project("target/added/numba"), COMPILER)
+        .boot()?;
     Family::Deb.install(&machine, DIST)?;
     machine.write_file("/home/alice/spy.py", SPY, 0o644)?;
     machine.write_file("/home/alice/intrude.py", INTRUDE, 0o644)?;
@@ -96,6 +128,7 @@ fn tasks_stay_in_their_sandbox() -> Result<()> {
     dask_answers_no_other_user(&machine)?;
     every_attempt_fails(&machine)?;
     a_drop_in_opens_two_folders(&machine)?;
+    a_compiler_compiles(&machine)?;
     run_workflows(&machine, Some("work,local,transfer,pip"))
 }
 
@@ -165,5 +198,19 @@ fn a_drop_in_opens_two_folders(machine: &Machine) -> Result<()> {
     for folder in ["/home/alice/project", "/srv/project"] {
         ensure!(taken.iter().any(|path| path == folder), "{taken:?}");
     }
+    Ok(())
+}
+
+fn a_compiler_compiles(machine: &Machine) -> Result<()> {
+    let settings = format!("network = \"never\"\n[index]\nwheels = [\"{COMPILER}\"]\n");
+    machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    machine.ok("covalentctl add numba")?;
+    wait_for_answer(machine, 48008)?;
+    machine.write_file("/home/alice/compile.py", COMPILE, 0o644)?;
+    let told = as_alice(machine, &format!("{PYTHON} compile.py"))?;
+    ensure!(
+        told.trim() == "COMPLETED (499999500000, ['(int64,)'])",
+        "{told}"
+    );
     Ok(())
 }
