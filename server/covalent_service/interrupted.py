@@ -31,7 +31,9 @@ def report(workflows: Sequence[Workflow], home: Path) -> None:
         len(workflows),
     )
     for workflow in workflows[:LINES]:
-        SERVICE.warning("interrupted: %s (%s)", workflow.dispatch_id, workflow.lattice_name)
+        # The client gave the name; a line break in it would make a line of the journal.
+        name = "".join(letter if letter.isprintable() else "?" for letter in workflow.lattice_name)
+        SERVICE.warning("interrupted: %s (%s)", workflow.dispatch_id, name)
     if len(workflows) > LINES:
         SERVICE.warning("interrupted: %d more, listed in %s", len(workflows) - LINES, home / FILE)
     content = {

@@ -119,6 +119,9 @@ fn compare(
     }
 }
 
+/// As the launcher writes it.
+const INTERRUPTED: &str = "var/lib/covalent/interrupted.json";
+
 /// Answers one question as Covalent's API does when a workflow runs; returns the port.
 fn server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -136,6 +139,18 @@ fn server() -> u16 {
 }
 
 #[test]
+fn the_name_of_a_workflow_is_one_line_whatever_is_in_it() {
+    let tree = Tree::new();
+    tree.ok(&["apply"]);
+    let now = jiff::Timestamp::now();
+    let workflow = r#"{"dispatch_id": "b", "lattice_name": "v\n  service  active\u001b[2J"}"#;
+    let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
+    tree.write(INTERRUPTED, &interrupted);
+    let told = tree.ok(&["status"]);
+    assert!(told.contains("b  v?  service  active?[2J\n"), "{told}");
+}
+
+#[test]
 fn the_json_is_what_the_document_says() {
     let tree = eventful();
     let port = server();
@@ -144,7 +159,7 @@ fn the_json_is_what_the_document_says() {
     let now = jiff::Timestamp::now();
     let workflow = r#"{"dispatch_id": "b", "lattice_name": "v"}"#;
     let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
-    tree.write("var/lib/covalent/interrupted.json", &interrupted);
+    tree.write(INTERRUPTED, &interrupted);
     next_second();
     tree.write("uv-fails", "No space left on device (os error 28)");
     tree.refused(&["add", "scipy"], 6);

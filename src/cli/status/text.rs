@@ -1,7 +1,7 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list::Row;
-use super::{Interrupted, NAMES, Report, Service, Stored, printable};
+use super::{Interrupted, NAMES, Report, Service, Stored};
 use crate::api::Workflow;
 use crate::drain;
 use crate::failure::Kind;
@@ -181,10 +181,9 @@ fn names(workflows: &[Workflow], count: u64) -> String {
     let shown = workflows.iter().take(NAMES.into());
     let lines: String = shown
         .map(|workflow| {
-            printable(&format!(
-                "\n{}  {}",
-                workflow.dispatch_id, workflow.lattice_name
-            ))
+            let line = format!("{}  {}", workflow.dispatch_id, workflow.lattice_name);
+            // A name is a line of its own; a line break in it must not make it look like another.
+            format!("\n{}", line.replace(char::is_control, "?"))
         })
         .collect();
     match count.saturating_sub(NAMES.into()) {
