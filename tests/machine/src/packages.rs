@@ -161,14 +161,14 @@ pub fn run_workflows(machine: &Machine, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The addresses of every listening TCP socket that is not on loopback.
+/// The addresses of every listening TCP or UDP socket that is not on loopback.
 pub fn open_sockets(machine: &Machine) -> Result<Vec<String>> {
-    let listening = machine.ok("ss --listening --tcp --numeric --no-header")?;
+    let listening = machine.ok("ss --listening --tcp --udp --numeric --no-header")?;
     listening
         .lines()
         .map(|line| {
             line.split_whitespace()
-                .nth(3)
+                .nth(4)
                 .context("a line of ss has no address")
         })
         .filter(|address| {
