@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use create::{create, newest};
 pub use restore::restore;
+pub use snapshot::bring_back;
 
 use crate::generation::Generation;
 

@@ -1,16 +1,19 @@
 //! Covalent's database beside its earlier states, for a way back to an earlier Covalent.
 //!
 //! Before the launcher migrates a database file, it links it to the same name with the revision
-//! at its end (`server/covalent_service/database.py`).
+//! at its end, and what a database server has is copied to a file in the account's home
+//! (`server/covalent_service/database.py`).
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::account::Account;
+use crate::backup;
 use crate::command::Command;
 use crate::failure::{Failure, Kind};
 use crate::file;
@@ -37,80 +40,156 @@ pub const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// A change of the database from what it is now to an earlier state.
 #[derive(Debug)]
-pub struct Return {
-    database: PathBuf,
-    earlier: PathBuf,
-    aside: PathBuf,
+pub struct Return(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// The file, the earlier one, and the name that the one of now is given.
+    File {
+        database: PathBuf,
+        earlier: PathBuf,
+        aside: PathBuf,
+    },
+    /// What a server has, and the copy that the launcher made before the migration.
+    Server {
+        database: Database,
+        copy: PathBuf,
+        target: Box<Generation>,
+    },
 }
 
 impl Return {
     /// Prepares the way back to the revision `to`, which `target` works with, or says why there is
     /// none; nothing if the database is of that revision, or not there yet.
     pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<Return>> {
-        let Database::File(database) = Places::read(host)?.database else {
-            let active =
-                Generation::active(host).and_then(|active| active.manifest.database_revision);
-            return match active.filter(|from| from != to) {
-                None => Ok(None),
-                Some(from) => Err(Failure::error(
-                    Kind::Database,
-                    format!(
-                        "the database server of COVALENT_DATABASE_URL is at revision {from}, and \
-                         that environment needs {to}"
-                    ),
-                    "bring your backup of that time back into the database server, then: \
-                     covalentctl rollback --keep-database",
-                )),
-            };
-        };
-        if !database.exists() {
-            return Ok(None);
+        match Places::read(host)?.database {
+            Database::File(file) => of_file(host, target, to, file),
+            server => of_server(host, target, to, server),
         }
-        let file = Database::File(database.clone());
-        let from = revision(host, target, &file)
-            .with_context(|| database.display().to_string())?
-            .unwrap_or_default();
-        if from == to {
-            return Ok(None);
-        }
-        let earlier = beside(&database, to);
-        if !earlier.is_file() {
-            return Err(Failure::error(
-                Kind::Database,
-                format!(
-                    "the database is at revision {from}, that environment needs it at {to}, and \
-                     there is no {}",
-                    earlier.display()
-                ),
-                "put a backup of that revision there, or start with what is there, if you know \
-                 that it fits: covalentctl rollback --keep-database",
-            ));
-        }
-        Ok(Some(Return {
-            // An earlier return may have left one there, with data that is nowhere else.
-            aside: unused(beside(&database, &from)),
-            database,
-            earlier,
-        }))
     }
 
-    /// Puts the earlier database in place; the one of now stays beside it. The server must not
-    /// run. Returns where the one of now is.
-    pub fn go(&self) -> Result<&Path> {
-        let action = || format!("putting {} in place", self.earlier.display());
-        let owner = fs::metadata(&self.database).with_context(action)?;
-        chown(&self.earlier, Some(owner.uid()), Some(owner.gid())).with_context(action)?;
-        fs::hard_link(&self.database, &self.aside).with_context(action)?;
-        for companion in COMPANIONS {
-            let from = file::with_end(&self.database, companion);
-            if from.exists() {
-                fs::rename(from, file::with_end(&self.aside, companion)).with_context(action)?;
-            }
+    /// Puts the earlier database in place; the one of now is kept. The server must not run.
+    /// Returns where the one of now is.
+    pub fn go(&self, host: &Host) -> Result<PathBuf> {
+        match &self.0 {
+            Way::File {
+                database,
+                earlier,
+                aside,
+            } => exchange(database, earlier, aside).map(|()| aside.clone()),
+            Way::Server {
+                database,
+                copy,
+                target,
+            } => backup::bring_back(host, target, database, copy),
         }
-        fs::rename(&self.earlier, &self.database).with_context(action)?;
-        file::sync_file_system(self.database.parent().unwrap_or(&self.database))?;
-        Ok(&self.aside)
     }
+}
+
+fn of_file(
+    host: &Host,
+    target: &Generation,
+    to: &str,
+    database: PathBuf,
+) -> Result<Option<Return>> {
+    if !database.exists() {
+        return Ok(None);
+    }
+    let file = Database::File(database.clone());
+    let from = revision(host, target, &file)
+        .with_context(|| database.display().to_string())?
+        .unwrap_or_default();
+    if from == to {
+        return Ok(None);
+    }
+    let earlier = beside(&database, to);
+    if !earlier.is_file() {
+        return Err(Failure::error(
+            Kind::Database,
+            format!(
+                "the database is at revision {from}, that environment needs it at {to}, and \
+                 there is no {}",
+                earlier.display()
+            ),
+            "put a backup of that revision there, or start with what is there, if you know \
+             that it fits: covalentctl rollback --keep-database",
+        ));
+    }
+    Ok(Some(Return(Way::File {
+        // An earlier return may have left one there, with data that is nowhere else.
+        aside: unused(beside(&database, &from)),
+        database,
+        earlier,
+    })))
+}
+
+fn of_server(
+    host: &Host,
+    target: &Generation,
+    to: &str,
+    database: Database,
+) -> Result<Option<Return>> {
+    let asked = revision(host, target, &database).context("the database server")?;
+    let active = || Generation::active(host).and_then(|active| active.manifest.database_revision);
+    let from = match asked.clone().or_else(active) {
+        Some(from) if from != to => from,
+        _ => return Ok(None),
+    };
+    let copy = host.database_copy(to);
+    if asked.is_none() || !copy.exists() {
+        return Err(Failure::error(
+            Kind::Database,
+            format!(
+                "the database server of COVALENT_DATABASE_URL is at revision {from}, that \
+                 environment needs it at {to}, and {}",
+                match asked {
+                    Some(_) => format!("there is no {}", copy.display()),
+                    None => "it can't be brought back from here".into(),
+                }
+            ),
+            "bring your backup of that time back into the database server, then: \
+             covalentctl rollback --keep-database",
+        ));
+    }
+    Ok(Some(Return(Way::Server {
+        database,
+        copy,
+        target: Box::new(target.clone()),
+    })))
+}
+
+/// Puts a database file in the place of another one, which stays beside it.
+fn exchange(database: &Path, earlier: &Path, aside: &Path) -> Result<()> {
+    let action = || format!("putting {} in place", earlier.display());
+    let owner = fs::metadata(database).with_context(action)?;
+    // The account could have made it a link to any file.
+    lchown(earlier, Some(owner.uid()), Some(owner.gid())).with_context(action)?;
+    fs::hard_link(database, aside).with_context(action)?;
+    for companion in COMPANIONS {
+        let from = file::with_end(database, companion);
+        if from.exists() {
+            fs::rename(from, file::with_end(aside, companion)).with_context(action)?;
+        }
+    }
+    fs::rename(earlier, database).with_context(action)?;
+    file::sync_file_system(database.parent().unwrap_or(database))
+}
+
+/// Removes what a migration that was cut off has left beside the database.
+pub fn sweep(host: &Host) -> Result<()> {
+    let Database::File(database) = Places::read(host)?.database else {
+        return Ok(());
+    };
+    let draft = file::with_end(&database, DRAFT);
+    for leftover in [file::with_end(&draft, COMPANIONS[0]), draft] {
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", leftover.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A call of the launcher's `snapshot.py` for a database, and the account that it is for: the
@@ -220,7 +299,7 @@ mod tests {
 
         let read = |name: &str| fs::read_to_string(data.join(name)).unwrap();
         fs::write(data.join("c.sqlite.aa"), "old").unwrap();
-        go_back("aa").unwrap().unwrap().go().unwrap();
+        go_back("aa").unwrap().unwrap().go(&tree.host()).unwrap();
         assert_eq!(
             (read("c.sqlite"), read("c.sqlite.bb")),
             ("old".into(), "new".into())
@@ -230,7 +309,7 @@ mod tests {
 
         // A second time, what the first one put aside stays.
         fs::write(data.join("c.sqlite.aa"), "older").unwrap();
-        go_back("aa").unwrap().unwrap().go().unwrap();
+        go_back("aa").unwrap().unwrap().go(&tree.host()).unwrap();
         assert_eq!(
             (read("c.sqlite.bb"), read("c.sqlite.bb.2")),
             ("new".into(), "old".into())

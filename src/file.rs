@@ -1,12 +1,12 @@
 //! Files that are never seen half-written.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use rustix::fs::{CWD, RenameFlags};
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::fs::{CWD, OFlags, RenameFlags};
 
 use crate::failpoint;
 
@@ -76,7 +76,7 @@ pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()>
 
 /// Makes what was written to the file system of `path` survive a power cut.
 pub fn sync_file_system(path: &Path) -> Result<()> {
-    let folder = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let folder = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     rustix::fs::syncfs(&folder).with_context(|| format!("writing {} to disk", path.display()))
 }
 
@@ -90,6 +90,24 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("setting the mode of {}", path.display()))
 }
 
+/// Opens a file for reading, in a folder in which an account may have put a link or a pipe instead.
+pub fn open_plain(path: &Path) -> Result<File> {
+    let action = || format!("opening {}", path.display());
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .with_context(action)?;
+    let metadata = file.metadata().with_context(action)?;
+    ensure!(
+        metadata.is_file() && metadata.nlink() == 1,
+        "{} is no file of its own",
+        path.display()
+    );
+    Ok(file)
+}
+
 /// The path with `end` behind its name.
 pub fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -98,7 +116,7 @@ pub fn with_end(path: &Path, end: &str) -> PathBuf {
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    fs::File::open(folder)
+    File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(|| format!("writing {} to disk", folder.display()))
 }

@@ -160,6 +160,17 @@ impl Host {
         self.path("/var/lib/covalent/interrupted.json")
     }
 
+    /// The environment that has begun to migrate the database and not served from it since, as the
+    /// launcher writes it (`covalent_service/unproven.py`).
+    pub fn unproven(&self) -> PathBuf {
+        self.path("/var/lib/covalent/unproven")
+    }
+
+    /// What a database server had before its migration from that revision; the launcher's copy.
+    pub fn database_copy(&self, revision: &str) -> PathBuf {
+        self.path(format!("/var/lib/covalent/database.{revision}.pgdump"))
+    }
+
     /// uv's cache for what came from an index.
     pub fn cache(&self) -> PathBuf {
         self.path("/var/cache/covalentctl")

@@ -1,5 +1,7 @@
 //! Going back to an earlier generation.
 
+use std::fs;
+
 use anyhow::{Context, Result};
 
 use crate::apply::carry;
@@ -14,6 +16,12 @@ use crate::settings::Settings;
 use crate::state::{FailedAttempt, Held, Lock, State, refuse_next_start};
 use crate::systemd;
 use crate::wanted::Wanted;
+
+/// The launcher's exit status (`server/covalent_service/refusal.py`).
+const MIGRATION_FAILED: &str = "79";
+
+/// Ways in which the server ends without a word of its own. A stop that was asked for is none.
+const ENDED_BY_FORCE: [&str; 5] = ["core-dump", "oom-kill", "signal", "timeout", "watchdog"];
 
 /// Makes the generation whose name starts with `id` the active one, or without `id` the one
 /// before the active one, and restarts the server if it was running. Returns the generation.
@@ -80,7 +88,7 @@ fn go_back(
     };
     let running = systemd::stop(host).context("stopping the server")?;
     // In this order: cut off in between, the server migrates the earlier database again.
-    let gone = way_back.go().and_then(|aside| {
+    let gone = way_back.go(host).and_then(|aside| {
         target.activate(host)?;
         Ok(aside)
     });
@@ -119,15 +127,47 @@ fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Hel
     })
 }
 
+/// How the server ended, as systemd tells the unit's last command (systemd.exec(5), "Environment
+/// Variables Set or Propagated by the Service Manager").
+#[derive(Debug)]
+pub struct End {
+    /// `SERVICE_RESULT`, such as `exit-code` or `oom-kill`.
+    pub result: String,
+    /// `EXIT_STATUS`: the exit status, or the name of the signal.
+    pub status: String,
+    /// What the server said last of what it was doing.
+    pub said: String,
+}
+
+impl End {
+    /// Why the server could not start, if it could not because of a migration.
+    fn failed_migration(&self, host: &Host) -> Option<String> {
+        if self.status == MIGRATION_FAILED {
+            return Some(self.said.clone());
+        }
+        // It ended before it could say so itself.
+        let unproven = fs::read_to_string(host.unproven()).ok()?;
+        let is_active = host.path(unproven) == Generation::active(host)?.path;
+        (is_active && ENDED_BY_FORCE.contains(&self.result.as_str())).then(|| {
+            format!(
+                "it was ended ({}, {}) at: {}",
+                self.result, self.status, self.said
+            )
+        })
+    }
+}
+
 /// For the end of the unit's processes: if the server could not migrate the database, or could not
 /// start with the migrated one, makes the environment and the database of before the active ones,
 /// which the unit starts next. Where there is no way back, the next start is refused.
-///
-/// `reason` is what the server said last.
-pub fn after_failed_migration(host: &Host, reason: &str, progress: &Progress) -> Result<()> {
+pub fn after_failed_migration(host: &Host, end: &End, progress: &Progress) -> Result<()> {
+    let Some(reason) = end.failed_migration(host) else {
+        return Ok(());
+    };
     let lock = Lock::acquire(host, progress)?;
     local::recover(host, &lock)?;
     let active = Generation::active(host);
+    database::sweep(host)?;
     let tried = active.as_ref().map_or("", |active| &active.manifest.id);
     let error = Failure::error(
         Kind::Database,
@@ -143,7 +183,7 @@ pub fn after_failed_migration(host: &Host, reason: &str, progress: &Progress) ->
                 let mut state = State::read(host);
                 carry(host, active, &mut state, &[], progress)?;
                 if let Some(way_back) = way_back {
-                    way_back.go()?;
+                    way_back.go(host)?;
                 }
                 let id = active.manifest.id.clone();
                 let because = Some(FailedAttempt::new(&error, None));

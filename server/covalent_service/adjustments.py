@@ -4,6 +4,7 @@ Covalent's own files are never edited. `tests/server_env` has a test for each fu
 fails as soon as Covalent no longer does what the function is for, so that it can go.
 """
 
+import copy
 import functools
 import os
 import subprocess
@@ -55,6 +56,23 @@ def terminal_off(api: Any) -> None:
     """Covalent's UI gives a shell to everyone, and to every web page, that reaches the port."""
     for event in TERMINAL_EVENTS:
         api.sio.handlers["/"].pop(event, None)
+
+
+def percent_in_address(datastore: Any) -> None:
+    """Covalent gives Alembic the database's address as text in which a percent sign means more.
+
+    Whoever has to write a character of a password as one gets no server, and the password is in
+    the error.
+    """
+    get_config = datastore.get_alembic_config
+
+    @functools.wraps(get_config)
+    def get_escaped(store: Any, *arguments: Any, **options: Any) -> Any:
+        escaped = copy.copy(store)
+        escaped.db_URL = store.db_URL.replace("%", "%%")
+        return get_config(escaped, *arguments, **options)
+
+    datastore.get_alembic_config = get_escaped
 
 
 def interface_path(app: Any) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy.engine import make_url
@@ -15,7 +15,10 @@ from sqlalchemy.engine import make_url
 from covalent_service import secrets
 from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
+from covalent_service.postgresql import PostgreSQL, ProgramMissing
 from covalent_service.refusal import MIGRATION_FAILED, NEEDS_ATTENTION, Refusal
+from covalent_service.settings import Settings
+from covalent_service.unproven import Unproven
 
 if TYPE_CHECKING:
     from covalent_dispatcher._db.datastore import DataStore
@@ -52,21 +55,25 @@ def check_url(url: str | None) -> None:
         ) from None
 
 
-def prepare(store: "DataStore", data_dir: Path) -> bool:
+def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
     """Bring the schema, and what it says of files, to the form of this Covalent.
 
-    Tells whether they were of another one.
+    The mark is set if they were of another one.
     """
     try:
         revision, head = store.current_revision(), store.current_head()
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(f"cannot open the database {_name(store)}: {_reason(error)}") from None
     if revision == head:
-        return False
-    if store.engine.url.get_backend_name() == "sqlite":
-        _upgrade_file(store, Path(store.engine.url.database), data_dir, revision, head)
+        return
+    kind = store.engine.url.get_backend_name()
+    if kind == "sqlite":
+        upgrade, instead = _upgrade_file, "move it away to start with a new one"
     elif revision is None:
         _create_schema(store)
+        return
+    elif kind == "postgresql":
+        upgrade, instead = _upgrade_server, "let COVALENT_DATABASE_URL name an empty one"
     else:
         raise Refusal(
             f"the database {_name(store)} is of an older Covalent (revision {revision}, {head} "
@@ -74,7 +81,21 @@ def prepare(store: "DataStore", data_dir: Path) -> bool:
             "the settings of the service",
             NEEDS_ATTENTION,
         )
-    return revision is not None
+    try:
+        if revision is not None:
+            unproven.set()
+        upgrade(store, settings, revision)
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal(
+            f"the database {_name(store)} (revision {revision or 'none'}) cannot be brought to "
+            f"revision {head}: {_reason(error)}. It is as it was: {instead}, or go back to the "
+            "Covalent that wrote it",
+            MIGRATION_FAILED,
+        ) from None
+    finally:
+        store.engine.dispose()
 
 
 def unfinished(store: "DataStore") -> list[Workflow]:
@@ -120,9 +141,7 @@ def cancel_unfinished(store: "DataStore") -> None:
         session.query(Lattice).filter(is_unfinished).update(change, synchronize_session=False)
 
 
-def _upgrade_file(
-    store: "DataStore", file: Path, data_dir: Path, revision: str | None, head: str
-) -> None:
+def _upgrade_file(store: "DataStore", settings: Settings, revision: str | None) -> None:
     """Run the migrations on a copy and put it in place if they succeed.
 
     SQLite cannot take a failed migration back. This way neither a failure nor a power cut
@@ -130,7 +149,9 @@ def _upgrade_file(
     """
     from covalent_service import earlier_workflows  # imports Covalent
 
+    file = Path(store.engine.url.database)
     draft = file.with_name(file.name + ".upgrading")
+    address = f"sqlite+pysqlite:///{draft}"
     try:
         _remove(draft)
         with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(draft)) as new:
@@ -138,14 +159,14 @@ def _upgrade_file(
         draft.chmod(file.stat().st_mode & 0o777)
         with closing(sqlite3.connect(draft)) as new, new:
             earlier = earlier_workflows.take(new)
-        with _database_at(draft), warnings.catch_warnings():
+        with _database_at(address), warnings.catch_warnings():
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
-            type(store).factory().run_migrations(logging_enabled=False)
+            _migrate(store)
+        _place_files(address, settings.data_dir)
         with closing(sqlite3.connect(draft)) as new, new:
-            _place_files(new, data_dir)
             if earlier:
-                earlier_workflows.put_back(new, earlier, data_dir)
+                earlier_workflows.put_back(new, earlier, settings.data_dir)
         with draft.open("rb") as written:
             os.fsync(written.fileno())
         if revision is not None:
@@ -154,26 +175,68 @@ def _upgrade_file(
             os.link(file, backup)
             SERVICE.info("database upgraded; %s is as it was before", backup)
         os.replace(draft, file)
-    except Exception as error:
-        raise Refusal(
-            f"the database {file} (revision {revision or 'none'}) cannot be brought to revision "
-            f"{head}: {_reason(error)}. It was left as it is: move it away to start with a new "
-            "one, or go back to the Covalent that wrote it",
-            MIGRATION_FAILED,
+    finally:
+        _remove(draft)
+
+
+def _upgrade_server(store: "DataStore", settings: Settings, revision: str) -> None:
+    """Copy the database to a file, run the migrations, bring the copy back if they fail.
+
+    The copy stays: `covalentctl rollback` takes it (`src/database.rs`).
+    """
+    address = store.engine.url.render_as_string(hide_password=False)
+    server = PostgreSQL(address)
+    copy = settings.home / f"database.{revision}.pgdump"
+    draft = copy.with_name(copy.name + ".new")
+    try:
+        draft.touch(0o600)
+        server.save(str(draft))
+        os.replace(draft, copy)
+    except ProgramMissing as error:
+        raise ProgramMissing(
+            f"{error}, without which it is not backed up first (apt install postgresql-client, or "
+            "dnf install postgresql)"
         ) from None
     finally:
         _remove(draft)
-        store.engine.dispose()
+    store.engine.dispose()
+    try:
+        _migrate(store)
+        _place_files(address, settings.data_dir)
+    except Exception as error:
+        try:
+            server.load(str(copy))
+        except OSError as reason:
+            raise Refusal(
+                f"the migration of {_name(store)} failed ({_reason(error)}), and it cannot be "
+                f"brought back from {copy}: {_reason(reason)}",
+                MIGRATION_FAILED,
+            ) from None
+        raise
+    SERVICE.info("database upgraded; %s has it as it was before", copy)
 
 
-def _place_files(database: sqlite3.Connection, data_dir: Path) -> None:
+def _migrate(store: "DataStore") -> None:
+    type(store).factory().run_migrations(logging_enabled=False)
+
+
+def _place_files(address: str, data_dir: Path) -> None:
     """Note where files are as Covalent 0.240 does, which answers 500 for them otherwise.
 
     Earlier ones noted <data>/<workflow>/node_0 and <file>, it notes <data> and
     <workflow>/node_0/<file>; its migrations leave that as it is. And who moves a server moves
     the files to the data directory of the new one, where the rows do not look for them.
     """
-    workflows = {name for (name,) in database.execute("SELECT dispatch_id FROM lattices")}
+    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as database:
+        _place_rows(database, data_dir)
+
+
+def _place_rows(database: sqlalchemy.engine.Connection, data_dir: Path) -> None:
+    def rows(question: str) -> list[Any]:
+        return database.execute(sqlalchemy.text(question)).all()
+
+    workflows = {name for (name,) in rows("SELECT dispatch_id FROM lattices")}
     moved = {name for name in workflows if (data_dir / name).is_dir()}
 
     def split(path: str) -> tuple[str, str] | None:
@@ -184,21 +247,18 @@ def _place_files(database: sqlite3.Connection, data_dir: Path) -> None:
         above = str(data_dir) if folders[start] in moved else "/".join(folders[:start])
         return above, "/".join(folders[start:])
 
-    placed = [
-        (*place, key, number)
-        for number, path, key in database.execute("SELECT id, storage_path, object_key FROM assets")
-        if (place := split(path))
-    ]
-    database.executemany(
-        "UPDATE assets SET storage_path = ?, object_key = ? || '/' || ? WHERE id = ?", placed
+    assets = sqlalchemy.text(
+        "UPDATE assets SET storage_path = :above, object_key = :below || '/' || object_key "
+        "WHERE id = :id"
     )
+    for number, path in rows("SELECT id, storage_path FROM assets"):
+        if place := split(path):
+            database.execute(assets, {"above": place[0], "below": place[1], "id": number})
     for table in ("lattices", "electrons"):
-        placed = [
-            ("/".join(place), number)
-            for number, path in database.execute(f"SELECT id, storage_path FROM {table}")
-            if path and (place := split(path))
-        ]
-        database.executemany(f"UPDATE {table} SET storage_path = ? WHERE id = ?", placed)
+        owners = sqlalchemy.text(f"UPDATE {table} SET storage_path = :path WHERE id = :id")
+        for number, path in rows(f"SELECT id, storage_path FROM {table}"):
+            if path and (place := split(path)):
+                database.execute(owners, {"path": "/".join(place), "id": number})
 
 
 def _create_schema(store: "DataStore") -> None:
@@ -211,10 +271,10 @@ def _create_schema(store: "DataStore") -> None:
 
 
 @contextmanager
-def _database_at(file: Path) -> Iterator[None]:
+def _database_at(address: str) -> Iterator[None]:
     """Covalent's migrations take their database from the environment."""
     before = os.environ.get(secrets.DATABASE)
-    os.environ[secrets.DATABASE] = f"sqlite+pysqlite:///{file}"
+    os.environ[secrets.DATABASE] = address
     try:
         yield
     finally:
@@ -229,6 +289,8 @@ def _remove(file: Path) -> None:
 
 
 def _name(store: "DataStore") -> str:
+    if store.engine.url.get_backend_name() == "sqlite":
+        return store.engine.url.database
     return make_url(store.db_URL).render_as_string(hide_password=True)
 
 

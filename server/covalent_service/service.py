@@ -27,6 +27,7 @@ from covalent_service.readiness import Readiness
 from covalent_service.refusal import FAILED, MIGRATION_FAILED, Refusal
 from covalent_service.same_origin import SameOrigin
 from covalent_service.settings import Settings
+from covalent_service.unproven import Unproven
 
 # Seconds that open requests get at the end: the UI's long poll alone would take 25.
 REQUESTS_TIMEOUT = 2
@@ -74,6 +75,7 @@ class _Service:
         self._running: list[interrupted.Workflow] = []
         self._exit_code = 0
         self._reason = ""
+        self._unproven = Unproven(settings.home)
         self._migrated = False  # and not ready since
         self._finishing = Lock()
 
@@ -111,14 +113,17 @@ class _Service:
 
     def _ready(self) -> None:
         self._migrated = False
+        self._unproven.clear()
 
     def _prepare_database(self) -> None:
         self._notifier.status("preparing the database")
         with executors.blamed(self._settings.executor_dir):
             from covalent_dispatcher._db.datastore import workflow_db
 
+        adjustments.percent_in_address(type(workflow_db))
         self._store = workflow_db
-        self._migrated = database.prepare(workflow_db, self._settings.data_dir)
+        database.prepare(workflow_db, self._settings, self._unproven)
+        self._migrated = self._unproven.is_set()
         left = database.unfinished(workflow_db)
         database.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)

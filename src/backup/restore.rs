@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
 use super::archive::{DATABASE_DUMP, DATABASE_FILE, extract, read_manifest};
 use super::arrival::{Arrival, place_all};
-use super::snapshot::{Direction, snapshot};
+use super::snapshot::{self, exchange};
 use super::staging::Staging;
 use super::{Manifest, version};
 use crate::account::Account;
@@ -38,9 +37,7 @@ pub fn restore(
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
     let mut aside = Vec::new();
-    // Two of one second would get in each other's way.
-    let now = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
-    let end = format!(".before-restore-{now}");
+    let end = snapshot::aside("restore");
     if with_settings {
         aside.extend(restore_settings(host, archive, &staging, &end)?);
     }
@@ -93,15 +90,9 @@ fn place(
 ) -> Result<Vec<PathBuf>> {
     let mut aside = Vec::new();
     if let Database::Server(_) = &places.database {
-        // By a name that no backup has, so that it is not removed with old ones.
-        let before = host.backups().join(format!("database{end}.pgdump"));
-        file::make_folder(&host.backups(), 0o700)?;
-        let copy = staging.path.join("before.pgdump");
-        snapshot(host, active, &places.database, Direction::Save, &copy)?;
-        fs::copy(&copy, &before).with_context(|| format!("writing {}", before.display()))?;
-        aside.push(before);
         let dump = staging.path.join(DATABASE_DUMP);
-        snapshot(host, active, &places.database, Direction::Load, &dump)?;
+        let database = &places.database;
+        aside.push(exchange(host, active, database, staging, &dump, end)?);
     }
     aside.extend(place_all(&arrivals, end)?);
     Ok(aside)

@@ -8,11 +8,8 @@ use clap::Args;
 use super::apply::require_root;
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::rollback::{after_failed_migration, rollback};
+use crate::rollback::{End, after_failed_migration, rollback};
 use crate::systemd;
-
-/// The launcher's exit status (`server/covalent_service/refusal.py`).
-const MIGRATION_FAILED: &str = "79";
 
 /// Go back to an earlier environment
 ///
@@ -42,11 +39,15 @@ impl Rollback {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.after_failed_migration {
-            // systemd.exec(5), "Environment Variables Set or Propagated by the Service Manager".
-            if std::env::var_os("EXIT_STATUS").is_some_and(|status| status == MIGRATION_FAILED) {
-                let said = systemd::show(host, &["StatusText"]).remove("StatusText");
-                after_failed_migration(host, &said.unwrap_or_default(), &progress)?;
-            }
+            let variable = |name| std::env::var(name).unwrap_or_default();
+            let end = End {
+                result: variable("SERVICE_RESULT"),
+                status: variable("EXIT_STATUS"),
+                said: systemd::show(host, &["StatusText"])
+                    .remove("StatusText")
+                    .unwrap_or_default(),
+            };
+            after_failed_migration(host, &end, &progress)?;
             return Ok(ExitCode::SUCCESS);
         }
         let generation = rollback(host, self.id.as_deref(), self.keep_database, &progress)?;

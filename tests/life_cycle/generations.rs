@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::tree::{Tree, next_second, sqlite};
@@ -144,6 +145,16 @@ fn a_rollback_brings_the_database_of_before_its_migration_back() {
     assert_ne!(tree.active(), active);
 }
 
+/// What the unit does when its processes have ended.
+fn stopped(tree: &Tree, result: &str, status: &str) {
+    let mut command = tree.command(&["rollback", "--after-failed-migration"]);
+    command
+        .env("SERVICE_RESULT", result)
+        .env("EXIT_STATUS", status);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     let tree = two();
@@ -155,11 +166,7 @@ fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     tree.edit_manifest(&newer, "database_revision", "bb");
     let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
     tree.database(database, "aa", "w");
-    let stopped = |status: &str| {
-        let mut command = tree.command(&["rollback", "--after-failed-migration"]);
-        let output = command.env("EXIT_STATUS", status).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    };
+    let stopped = |status: &str| stopped(&tree, "exit-code", status);
     stopped("1");
     assert_eq!(tree.environment(), newer, "another failure");
 
@@ -187,6 +194,43 @@ fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     tree.ok(&["apply"]);
     let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
     assert!(status["failure"].is_null(), "{status}");
+}
+
+#[test]
+fn a_server_that_is_killed_before_it_serves_from_a_migrated_database_is_gone_back_from_too() {
+    let tree = two();
+    let (newer, older) = (tree.environment(), history(&tree)[1]["id"].clone());
+    let older = tree
+        .path("opt/virtualenvs/.covalent")
+        .join(older.as_str().unwrap());
+    tree.edit_manifest(&older, "database_revision", "aa");
+    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+    tree.database(database, "aa", "w");
+    let draft = format!("{database}.upgrading");
+    tree.write(&draft, "half");
+    let mark = "var/lib/covalent/unproven";
+    let place = |environment: &Path| {
+        let below = environment.strip_prefix(tree.path("")).unwrap();
+        format!("/{}", below.display())
+    };
+
+    stopped(&tree, "signal", "KILL");
+    assert_eq!(tree.environment(), newer, "there was no migration");
+    tree.write(mark, &place(&older));
+    stopped(&tree, "signal", "KILL");
+    assert_eq!(tree.environment(), newer, "it was another one's");
+    tree.write(mark, &place(&newer));
+    stopped(&tree, "success", "0");
+    assert_eq!(tree.environment(), newer, "somebody stopped it");
+    stopped(&tree, "exit-code", "1");
+    assert_eq!(tree.environment(), newer, "it says itself what it is");
+
+    stopped(&tree, "oom-kill", "KILL");
+    assert_eq!(tree.environment(), older);
+    assert!(!tree.path(&draft).exists());
+    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    let message = status["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("was ended (oom-kill, KILL)"), "{message}");
 }
 
 #[test]

@@ -92,8 +92,12 @@ impl Tree {
         );
         tree.write("usr/share/covalent/wheelhouse/x.whl", "");
         fs::create_dir_all(tree.path("opt")).unwrap();
+        let launcher = "usr/libexec/covalent/server";
         let snapshot = include_str!("../../server/snapshot.py");
-        tree.write("usr/libexec/covalent/server/snapshot.py", snapshot);
+        tree.write(&format!("{launcher}/snapshot.py"), snapshot);
+        let postgresql = include_str!("../../server/covalent_service/postgresql.py");
+        let module = format!("{launcher}/covalent_service/postgresql.py");
+        tree.write(&module, postgresql);
         tree
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use machine::packages::{
-    DIST, Family, PYTHON, builder, expect, in_project, run_workflows, wait_for_answer,
+    DIST, Family, PYTHON, builder, expect, in_project, run_workflows, status, wait_for_answer,
 };
 
 const ENVIRONMENT: &str = "/etc/covalent/covalent.env";
@@ -31,6 +31,23 @@ print(ct.dispatch(workflow)())
 /// The newest workflow.
 const NEWEST: &str = "SELECT dispatch_id || ' ' || status FROM lattices ORDER BY id DESC LIMIT 1";
 
+/// Alembic's own table.
+const REVISION: &str = "SELECT version_num FROM alembic_version";
+
+/// Of Covalent 0.240.
+const NEWEST_REVISION: &str = "7e9fb153ecfb";
+
+/// What the launcher loads after the database is migrated.
+const CLUSTER: &str = "covalent_dispatcher/_service/app_dask.py";
+
+const DOWNGRADE: &str = "\
+from alembic import command
+from covalent_dispatcher._db.datastore import workflow_db
+
+workflow_db.db_URL = workflow_db.db_URL.replace('%', '%%')
+command.downgrade(workflow_db.get_alembic_config(logging_enabled=False), '-1')
+";
+
 /// The driver's wheel; see tests/packages/psycopg2.lock.
 const DRIVER: &str = "/driver";
 
@@ -46,15 +63,15 @@ fn ask(machine: &Machine, question: &str) -> Result<String> {
 #[ignore = "boots machines: scripts/test"]
 fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result<()> {
     let machine = builder("bookworm")
-        .bind_read_only(in_project("target/driver"), DRIVER)
+        .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
         .boot()?;
     Family::Deb.install(&machine, DIST)?;
     machine.ok("apt-get install --yes /srv/packages/postgresql/*.deb
-         runuser -u postgres -- psql --command \"CREATE ROLE covalent LOGIN PASSWORD 's3cret'\"
+         runuser -u postgres -- psql --command \"CREATE ROLE covalent LOGIN PASSWORD 's3cret/%'\"
          runuser -u postgres -- createdb --owner covalent covalent")?;
     machine.write_file(
         ENVIRONMENT,
-        "COVALENT_DATABASE_URL=postgresql+psycopg2://covalent:s3cret@localhost/covalent\n",
+        "COVALENT_DATABASE_URL=postgresql+psycopg2://covalent:s3cret%2F%25@localhost/covalent\n",
         0o640,
     )?;
 
@@ -114,5 +131,84 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
     );
     ensure!(ask(&machine, finished)? == before);
     wait_for_answer(&machine, 48008)?;
-    run_workflows(&machine, Some("tasks"))
+    run_workflows(&machine, Some("tasks"))?;
+    an_older_one_is_migrated(&machine)?;
+    failed_migrations(&machine)
+}
+
+/// As Covalent 0.238 had it.
+fn an_older_one_is_migrated(machine: &Machine) -> Result<()> {
+    machine.write_file("/srv/downgrade.py", DOWNGRADE, 0o644)?;
+    machine.ok("systemctl stop covalent
+         covalentctl run -- python /srv/downgrade.py")?;
+    ensure!(ask(machine, REVISION)? == "7b40a55c0752");
+    machine.ok("systemctl start covalent")?;
+    ensure!(ask(machine, REVISION)? == NEWEST_REVISION);
+    machine.ok("test -s /var/lib/covalent/database.7b40a55c0752.pgdump")?;
+    run_workflows(machine, Some("tasks"))
+}
+
+/// One that fails, and one after which the server can't start.
+fn failed_migrations(machine: &Machine) -> Result<()> {
+    machine.ok("python3 -B /packages/wheel.py /srv/wheels greeter 1.0")?;
+    let settings = format!(
+        "restart = \"manual\"\nnetwork = \"never\"\n\
+         [index]\nwheels = [\"{DRIVER}\", \"/srv/wheels\"]\n"
+    );
+    machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    let before = status(machine)?["environment"]["id"].clone();
+    machine.ok("covalentctl add greeter")?;
+    let newer = status(machine)?["environment"]["id"].clone();
+    let newer = newer.as_str().context("no environment")?;
+    ensure!(before != newer);
+    let packages = format!("/opt/virtualenvs/.covalent/{newer}/lib/python3.11/site-packages");
+    let file = format!("{packages}/covalent_migrations/versions/ffffffffffff_later.py");
+    let finished = "SELECT count(*) FROM lattices WHERE status = 'COMPLETED'";
+    let there = ask(machine, finished)?;
+
+    let went_back = |reason: &str| -> Result<()> {
+        wait_for_answer(machine, 48008)?;
+        let now = status(machine)?;
+        let message = now["failure"]["message"].as_str().unwrap_or_default();
+        ensure!(
+            now["environment"]["id"] == before && message.contains(reason),
+            "{now}"
+        );
+        ensure!(ask(machine, REVISION)? == NEWEST_REVISION);
+        ensure!(ask(machine, "SELECT to_regclass('later')")?.is_empty());
+        ensure!(ask(machine, finished)? == there);
+        Ok(())
+    };
+    machine.write_file(
+        &file,
+        later("raise RuntimeError('no room for a column')"),
+        0o644,
+    )?;
+    machine.sh("systemctl restart covalent")?;
+    went_back("no room for a column")?;
+
+    machine.write_file(&file, later("pass"), 0o644)?;
+    let broken = format!("echo 'raise RuntimeError(\"no Dask today\")' >>{packages}/{CLUSTER}");
+    machine.ok(&broken)?;
+    machine.sh(&format!("covalentctl rollback --keep-database {newer}"))?;
+    went_back("no Dask today")?;
+    let kept = machine.ok("ls /var/backups/covalent")?;
+    ensure!(kept.contains("database.before-rollback-"), "{kept}");
+    run_workflows(machine, Some("tasks"))
+}
+
+/// A migration behind Covalent's newest, with a table that refers to another one.
+fn later(end: &str) -> String {
+    format!(
+        "from alembic import op
+revision = 'ffffffffffff'
+down_revision = '{NEWEST_REVISION}'
+branch_labels = depends_on = None
+
+def upgrade():
+    op.execute('CREATE TABLE later (id int REFERENCES lattices (id))')
+    op.execute('INSERT INTO later SELECT id FROM lattices')
+    {end}
+"
+    )
 }

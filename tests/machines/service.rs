@@ -52,6 +52,9 @@ def upgrade():
     raise RuntimeError('no room for a column')
 ";
 
+/// The line of it that fails.
+const FAILURE: &str = "raise RuntimeError('no room for a column')";
+
 const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
 
 /// What systemd and the unit take to notice and to start again.
@@ -207,8 +210,10 @@ fn a_failed_migration(machine: &Machine, finished: &str) -> Result<()> {
     );
     ensure!(status(machine)?["runs_from"] == *before);
 
-    let folder = "lib/python3.11/site-packages/covalent_migrations/versions";
-    let file = format!("/opt/virtualenvs/covalent/{folder}/ffffffffffff_fails.py");
+    let file = "covalent_migrations/versions/ffffffffffff_fails.py";
+    let newer = status(machine)?["environment"]["id"].clone();
+    let newer = newer.as_str().context("no environment")?;
+    let file = format!("/opt/virtualenvs/.covalent/{newer}/lib/python3.11/site-packages/{file}");
     machine.write_file(&file, MIGRATION, 0o644)?;
     // The first start fails; the unit starts again by itself.
     machine.sh("systemctl restart covalent")?;
@@ -231,16 +236,28 @@ fn a_failed_migration(machine: &Machine, finished: &str) -> Result<()> {
     ensure!(output.text().contains("no room for a column"), "{output}");
     ensure!(python(machine, RESULT, finished)? == "COMPLETED first");
 
-    // Mended, it is tried again as the administrator was told.
-    machine.ok(&format!(
-        "rm /opt/virtualenvs/.covalent/*/{folder}/ffffffffffff_fails.py"
-    ))?;
+    // One that does not live to say anything is gone back from as well.
     let next = now["failure"]["next"].as_str().context("nothing is next")?;
     let again = next
         .split_once("to try again: ")
         .context(next.to_string())?
         .1;
-    machine.ok(again)?;
+    ensure!(again.ends_with(newer), "{again}");
+    let killed = MIGRATION.replace(FAILURE, "import os; os.kill(os.getpid(), 9)");
+    ensure!(killed != MIGRATION);
+    machine.write_file(&file, &killed, 0o644)?;
+    machine.sh(again)?;
+    wait_for_answer(machine, 48008)?;
+    let now = status(machine)?;
+    let message = now["failure"]["message"].as_str().unwrap_or_default();
+    ensure!(
+        now["environment"]["id"] == *before && message.contains("was ended (signal, KILL)"),
+        "{now}"
+    );
+    ensure!(python(machine, RESULT, finished)? == "COMPLETED first");
+
+    // Mended, it is tried again as the administrator was told.
+    machine.ok(&format!("rm {file}; {again}"))?;
     wait_for_answer(machine, 48008)?;
     let now = status(machine)?;
     ensure!(

@@ -33,6 +33,7 @@ sys.path.append(str(LAUNCHER))
 
 import dask.config  # noqa: E402
 from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
+from covalent_dispatcher._db import datastore  # noqa: E402
 from covalent_dispatcher._service import app_dask  # noqa: E402
 from covalent_service import adjustments  # noqa: E402
 from distributed import Scheduler  # noqa: E402
@@ -46,6 +47,25 @@ def fresh(name):
     """The module as it is on its first import."""
     sys.modules.pop(name, None)
     return importlib.import_module(name)
+
+
+class PercentInAddress(unittest.TestCase):
+    ADDRESS = "postgresql+psycopg2://me:a%40b@localhost/covalent"
+
+    def setUp(self):
+        self.datastore = type("DataStore", (datastore.DataStore,), {})
+        self.store = self.datastore.__new__(self.datastore)
+        self.store.db_URL = self.ADDRESS
+
+    def test_covalent_still_takes_it_for_syntax(self):
+        with self.assertRaisesRegex(ValueError, "invalid interpolation"):
+            self.store.get_alembic_config()
+
+    def test_adjusted(self):
+        adjustments.percent_in_address(self.datastore)
+        config = self.store.get_alembic_config(logging_enabled=False)
+        self.assertEqual(config.get_main_option("sqlalchemy.url"), self.ADDRESS)
+        self.assertEqual(self.store.db_URL, self.ADDRESS)
 
 
 class TarFilter(unittest.TestCase):

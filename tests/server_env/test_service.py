@@ -439,13 +439,33 @@ class Upgrading(unittest.TestCase):
             server.start(COVALENT_DISABLE_DASK="1")
             server.stop()
             downgrade(server)
-            (server.home / ".config/covalent/covalent.conf").write_text(
-                '[dask]\nnum_workers = 1\nmem_per_worker = "much"\n'
-            )
+            configuration = server.home / ".config/covalent/covalent.conf"
+            wrong = '[dask]\nnum_workers = 1\nmem_per_worker = "much"\n'
+            configuration.write_text(wrong)
             self.assertEqual(server.refuse(), 79)
             self.assertIn("the Dask cluster did not start: ", server.output)
-            # The next one finds nothing to migrate, and fails like any other.
+            # The next one finds nothing to migrate, and still nobody was served.
+            self.assertEqual(server.refuse(), 79)
+            configuration.unlink()
+            server.start()
+            server.stop()
+            configuration.write_text(wrong)
             self.assertEqual(server.refuse(), 1)
+
+    def test_a_kill_before_it_serves_from_a_migrated_database_leaves_a_mark(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            mark = server.home / "unproven"
+            server.start()
+            self.assertFalse(mark.exists())
+            server.stop()
+            downgrade(server)
+            server.launch()
+            wait_for(mark.exists)
+            server.process.kill()
+            server.process.wait()
+            self.assertEqual(mark.read_text(), sys.prefix)
+            server.start()
+            self.assertFalse(mark.exists())
 
     def test_older_database_is_kept_beside_the_upgraded_one(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:
