@@ -129,6 +129,9 @@ fn parent(path: &Path) -> Result<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+
+    use rustix::fs::FileType;
 
     #[test]
     fn a_write_replaces_the_content_and_sets_the_mode() {
@@ -159,5 +162,24 @@ mod tests {
         assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
         assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn nothing_but_a_file_of_its_own_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "content").unwrap();
+        let mut content = String::new();
+        let mut file = open_plain(&path("file")).unwrap();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+
+        symlink(path("file"), path("link")).unwrap();
+        rustix::fs::mknodat(CWD, path("pipe"), FileType::Fifo, 0o600.into(), 0).unwrap();
+        for name in ["link", "pipe", "missing"] {
+            open_plain(&path(name)).unwrap_err();
+        }
+        fs::hard_link(path("file"), path("second name")).unwrap();
+        open_plain(&path("file")).unwrap_err();
     }
 }

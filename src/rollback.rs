@@ -1,6 +1,6 @@
 //! Going back to an earlier generation.
 
-use std::fs;
+use std::io::Read;
 
 use anyhow::{Context, Result};
 
@@ -8,6 +8,7 @@ use crate::apply::carry;
 use crate::database;
 use crate::failpoint;
 use crate::failure::{self, Failure, Kind};
+use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::local;
@@ -22,6 +23,9 @@ const MIGRATION_FAILED: &str = "79";
 
 /// Ways in which the server ends without a word of its own. A stop that was asked for is none.
 const ENDED_BY_FORCE: [&str; 5] = ["core-dump", "oom-kill", "signal", "timeout", "watchdog"];
+
+/// Bytes of a path (limits.h, `PATH_MAX`).
+const PATH_LIMIT: u64 = 4096;
 
 /// Makes the generation whose name starts with `id` the active one, or without `id` the one
 /// before the active one, and restarts the server if it was running. Returns the generation.
@@ -146,7 +150,9 @@ impl End {
             return Some(self.said.clone());
         }
         // It ended before it could say so itself.
-        let unproven = fs::read_to_string(host.unproven()).ok()?;
+        let mut unproven = String::new();
+        let file = file::open_plain(&host.unproven()).ok()?;
+        file.take(PATH_LIMIT).read_to_string(&mut unproven).ok()?;
         let is_active = host.path(unproven) == Generation::active(host)?.path;
         (is_active && ENDED_BY_FORCE.contains(&self.result.as_str())).then(|| {
             format!(
