@@ -5,7 +5,6 @@
 //! (`server/covalent_service/database.py`).
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -182,12 +181,7 @@ pub fn sweep(host: &Host) -> Result<()> {
     };
     let draft = file::with_end(&database, DRAFT);
     for leftover in [file::with_end(&draft, COMPANIONS[0]), draft] {
-        match fs::remove_file(&leftover) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("removing {}", leftover.display()));
-            }
-            _ => {}
-        }
+        file::remove(&leftover)?;
     }
     Ok(())
 }

@@ -3,14 +3,15 @@
 //! While the mark is there, the launcher starts no workflow (`server/covalent_service/drain.py`).
 //! systemd removes it with the folder it is in when the server stops.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::api::{self, Running};
+use crate::api;
 use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::host::Host;
@@ -24,6 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lets no workflow start, and waits until none runs. At the limit the server takes them again.
 pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Result<()> {
+    let interruption = Interruption::noticed()?;
     if !begin(host)? {
         progress.say("the server does not run, and no workflow either");
         return Ok(());
@@ -31,74 +33,81 @@ pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Resul
     progress
         .say("the server takes no new workflows until its restart or `covalentctl drain --resume`");
     // Whatever ends the waiting early must not leave a server that refuses everybody.
-    wait(host, limit, progress).inspect_err(|_| drop(resume(host)))?;
+    wait(host, limit, &interruption, progress).inspect_err(|_| drop(resume(host)))?;
     progress.say("no workflow runs");
     Ok(())
 }
 
-fn wait(host: &Host, limit: Option<Duration>, progress: &Progress) -> Result<()> {
+fn wait(
+    host: &Host,
+    limit: Option<Duration>,
+    interruption: &Interruption,
+    progress: &Progress,
+) -> Result<()> {
     let begun = Instant::now();
-    let mut said = 0;
-    while let Some(running) = runs(host)? {
+    let mut said = String::new();
+    loop {
+        let now = activity(host)?;
+        if now.is_none() && is_draining(host) {
+            return Ok(());
+        }
+        // A server that was started anew meanwhile has lost the mark; one that is gone needs none.
+        if !begin(host)? {
+            return Ok(());
+        }
+        let sentence = now.sentence();
         if limit.is_some_and(|limit| begun.elapsed() >= limit) {
             return Err(Failure::error(
                 Kind::Busy,
                 format!(
-                    "after {} s, {} still; the server takes new ones again",
+                    "after {} s, {sentence} still; the server takes new ones again",
                     begun.elapsed().as_secs(),
-                    sentence(running.count),
                 ),
                 "wait longer (--timeout), or stop the server, which cancels them: \
                  systemctl stop covalent",
             ));
         }
-        if running.count != said {
-            said = running.count;
-            progress.say(&format!("{}; waiting", sentence(said)));
+        if sentence != said {
+            progress.say(&format!("{sentence}; waiting"));
+            said = sentence;
         }
-        thread::sleep(INTERVAL);
+        interruption.sleep(INTERVAL)?;
     }
-    Ok(())
 }
 
 /// Waits for a moment in which no workflow runs, and lets none start from then on. Meanwhile the
 /// server takes them as ever.
 pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
+    let interruption = Interruption::noticed()?;
     let mut said = false;
     loop {
         // Asked without the mark first: nobody is to be refused because of a mere question.
-        if asked(host)?.is_none_or(|running| running.count == 0) {
+        if asked(host)?.is_none() {
             // The mark of an administrator's drain is not ours to remove.
             let is_ours = !is_draining(host);
-            let running = match begin(host)? {
-                true => runs(host),
-                false => Ok(None),
-            };
-            if matches!(running, Ok(None)) {
+            if !begin(host)? {
+                return Ok(());
+            }
+            let now = activity(host).and_then(|now| interruption.heed().map(|()| now));
+            if now.as_ref().is_ok_and(Activity::is_none) {
                 return Ok(());
             }
             if is_ours {
                 resume(host)?;
             }
-            running?;
+            now?;
         }
         if !said {
             progress.say("waiting for a moment in which no workflow runs");
             said = true;
         }
-        thread::sleep(INTERVAL);
+        interruption.sleep(INTERVAL)?;
     }
 }
 
 /// Lets workflows start again. Returns whether that had been forbidden.
 pub fn resume(host: &Host) -> Result<bool> {
-    match fs::remove_file(host.drain_mark()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => {
-            Err(error).with_context(|| format!("removing {}", host.drain_mark().display()))
-        }
-    }
+    file::remove(&host.drain_mark())
 }
 
 /// Whether no workflow may start now, as far as the caller may know.
@@ -116,25 +125,79 @@ fn begin(host: &Host) -> Result<bool> {
     Ok(true)
 }
 
-/// What runs, if anything does at two moments one after the other.
-fn runs(host: &Host) -> Result<Option<Running>> {
-    for last in [false, true] {
-        match asked(host)? {
-            None => break,
-            Some(running) if running.count > 0 => return Ok(Some(running)),
-            Some(_) if !last => thread::sleep(INTERVAL),
-            Some(_) => {}
+/// What a stop of the server would interrupt.
+#[derive(Debug, PartialEq, Eq)]
+enum Activity {
+    None,
+    /// On its way up or down, the server can't be asked.
+    Change,
+    Workflows(u64),
+}
+
+impl Activity {
+    fn is_none(&self) -> bool {
+        *self == Activity::None
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Activity::None => "no workflow runs".into(),
+            Activity::Change => "the server starts or stops".into(),
+            Activity::Workflows(count) => sentence(*count),
         }
     }
-    Ok(None)
+}
+
+/// What is at work; nothing only if that is so at two moments one after the other.
+fn activity(host: &Host) -> Result<Activity> {
+    let first = asked(host)?;
+    if !first.is_none() {
+        return Ok(first);
+    }
+    thread::sleep(INTERVAL);
+    asked(host)
 }
 
 /// What the server says that runs; nothing if systemd knows that there is no server.
-fn asked(host: &Host) -> Result<Option<Running>> {
-    if systemd::is_running(host) && !systemd::is_active(host) {
-        return Ok(None);
+fn asked(host: &Host) -> Result<Activity> {
+    match systemd::state(host)?.as_deref() {
+        Some("inactive" | "failed") => Ok(Activity::None),
+        Some("activating" | "deactivating") => Ok(Activity::Change),
+        _ => Ok(match api::running(&Address::now(host), 0)?.count {
+            0 => Activity::None,
+            count => Activity::Workflows(count),
+        }),
     }
-    api::running(&Address::now(host), 1).map(Some)
+}
+
+/// SIGINT and SIGTERM: whatever ends the waiting must not leave a server that refuses everybody.
+struct Interruption(Arc<AtomicBool>);
+
+impl Interruption {
+    /// From now on they are noticed, and do nothing else.
+    fn noticed() -> Result<Interruption> {
+        let flag = Arc::default();
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
+        }
+        Ok(Interruption(flag))
+    }
+
+    fn sleep(&self, time: Duration) -> Result<()> {
+        thread::sleep(time);
+        self.heed()
+    }
+
+    fn heed(&self) -> Result<()> {
+        if !self.0.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Failure::error(
+            Kind::Busy,
+            "interrupted; the server takes new workflows as before",
+            "type it again to wait",
+        ))
+    }
 }
 
 /// How many workflows run, as a sentence.
@@ -148,6 +211,7 @@ pub fn sentence(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::net::TcpListener;
     use std::sync::mpsc;
 

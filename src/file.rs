@@ -1,7 +1,7 @@
 //! Files that are never seen half-written.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()>
             .with_context(|| format!("moving {} to {}", next.display(), aside.display()))?;
     }
     match fs::remove_file(&next) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(action);
         }
         _ => symlink(target, &next).with_context(action)?,
@@ -88,6 +88,15 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("making the folder {}", path.display()))?;
     fs::set_permissions(path, Permissions::from_mode(mode))
         .with_context(|| format!("setting the mode of {}", path.display()))
+}
+
+/// Removes a file. Returns whether it was there.
+pub fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("removing {}", path.display())),
+    }
 }
 
 /// Opens a file for reading, in a folder in which an account may have put a link or a pipe instead.

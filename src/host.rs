@@ -145,9 +145,20 @@ impl Host {
         self.path("/run/covalentctl/refusal.json")
     }
 
-    /// Why the unit's next start is refused, since the one before has failed.
+    /// The environment that the unit's latest start is of.
+    pub fn started(&self) -> PathBuf {
+        self.path("/run/covalentctl/started")
+    }
+
+    /// The environment that served last.
+    pub fn served(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/served")
+    }
+
+    /// Why the unit's latest start failed, if the next one is to go back from it. Not in /run: what
+    /// a power cut interrupts is done again.
     pub fn failed_start(&self) -> PathBuf {
-        self.path("/run/covalentctl/failed-start.json")
+        self.path("/var/lib/covalentctl/failed-start.json")
     }
 
     /// While it is there, the server starts no workflow. In the unit's `RuntimeDirectory=`.

@@ -28,6 +28,7 @@ pub mod server;
 pub mod settings;
 pub mod source;
 pub mod space;
+pub mod start;
 pub mod state;
 pub mod systemd;
 pub mod wanted;

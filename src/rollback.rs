@@ -1,31 +1,20 @@
 //! Going back to an earlier generation.
 
-use std::io::Read;
-
 use anyhow::{Context, Result};
 
 use crate::apply::carry;
 use crate::database;
 use crate::failpoint;
 use crate::failure::{self, Failure, Kind};
-use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::local;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::state::{FailedAttempt, Held, Lock, State, refuse_next_start};
+use crate::start;
+use crate::state::{FailedAttempt, Held, Lock, State};
 use crate::systemd;
 use crate::wanted::Wanted;
-
-/// The launcher's exit status (`server/covalent_service/refusal.py`).
-const MIGRATION_FAILED: &str = "79";
-
-/// Ways in which the server ends without a word of its own. A stop that was asked for is none.
-const ENDED_BY_FORCE: [&str; 5] = ["core-dump", "oom-kill", "signal", "timeout", "watchdog"];
-
-/// Bytes of a path (limits.h, `PATH_MAX`).
-const PATH_LIMIT: u64 = 4096;
 
 /// Makes the generation whose name starts with `id` the active one, or without `id` the one
 /// before the active one, and restarts the server if it was running. Returns the generation.
@@ -37,19 +26,21 @@ pub fn rollback(
     keep_database: bool,
     progress: &Progress,
 ) -> Result<Generation> {
-    let (target, server) = go_back(host, id, keep_database, progress)?;
+    let mut server = Server::Leave;
+    let target = go_back(host, id, keep_database, progress, &mut server);
     // The starting unit may need the lock, which is free by now.
-    match server {
-        Server::Restart => {
-            systemd::restart_if_running(host, progress).context("restarting the server")?
-        }
-        Server::Start => systemd::start().context("starting the server")?,
-        Server::Leave => {}
-    }
-    Ok(target)
+    let started = match server {
+        Server::Restart => systemd::restart_if_running(host, progress)
+            .map(drop)
+            .context("restarting the server"),
+        Server::Start => systemd::start().context("starting the server"),
+        Server::Leave => Ok(()),
+    };
+    let target = target?;
+    started.map(|()| target)
 }
 
-/// What the server needs afterwards.
+/// What the server needs afterwards, also where nothing was gone back to.
 enum Server {
     Restart,
     Start,
@@ -61,7 +52,8 @@ fn go_back(
     id: Option<&str>,
     keep_database: bool,
     progress: &Progress,
-) -> Result<(Generation, Server)> {
+    server: &mut Server,
+) -> Result<Generation> {
     let lock = Lock::acquire(host, progress)?;
     local::recover(host, &lock)?;
     let active = Generation::required(host)?;
@@ -82,39 +74,34 @@ fn go_back(
     let mut state = State::read(host);
     // What somebody installed by hand into the environment of now belongs to every later one.
     carry(host, &active, &mut state, &[], progress)?;
+    let before = state.clone();
     state.held = instead_of(host, &mut state, &target);
     state.previous = None;
     state.write(host)?;
     failpoint::pass("held");
     let Some(way_back) = way_back else {
         target.activate(host)?;
-        return Ok((target, Server::Restart));
+        *server = Server::Restart;
+        return Ok(target);
     };
-    let running = systemd::stop(host).context("stopping the server")?;
+    if systemd::stop(host).context("stopping the server")? {
+        *server = Server::Start;
+    }
     // In this order: cut off in between, the server migrates the earlier database again.
     let gone = way_back.go(host).and_then(|aside| {
         target.activate(host)?;
         Ok(aside)
     });
-    let server = if running {
-        Server::Start
-    } else {
-        Server::Leave
-    };
     match gone {
         Ok(aside) => {
             progress.say(&format!(
                 "the database is as it was before its migration; that of now is {}",
                 aside.display()
             ));
-            Ok((target, server))
+            Ok(target)
         }
         Err(error) => {
-            state.held = None;
-            state.write(host)?;
-            if running {
-                systemd::start().context("starting the server again")?;
-            }
+            before.write(host)?;
             Err(error)
         }
     }
@@ -131,95 +118,80 @@ fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Hel
     })
 }
 
-/// How the server ended, as systemd tells the unit's last command (systemd.exec(5), "Environment
-/// Variables Set or Propagated by the Service Manager").
-#[derive(Debug)]
-pub struct End {
-    /// `SERVICE_RESULT`, such as `exit-code` or `oom-kill`.
-    pub result: String,
-    /// `EXIT_STATUS`: the exit status, or the name of the signal.
-    pub status: String,
-    /// What the server said last of what it was doing.
-    pub said: String,
-}
-
-impl End {
-    /// Why the server could not start, if it could not because of a migration.
-    fn failed_migration(&self, host: &Host) -> Option<String> {
-        if self.status == MIGRATION_FAILED {
-            return Some(self.said.clone());
-        }
-        // It ended before it could say so itself.
-        let mut unproven = String::new();
-        let file = file::open_plain(&host.unproven()).ok()?;
-        file.take(PATH_LIMIT).read_to_string(&mut unproven).ok()?;
-        let is_active = host.path(unproven) == Generation::active(host)?.path;
-        (is_active && ENDED_BY_FORCE.contains(&self.result.as_str())).then(|| {
-            format!(
-                "it was ended ({}, {}) at: {}",
-                self.result, self.status, self.said
-            )
-        })
-    }
-}
-
-/// For the end of the unit's processes: if the server could not migrate the database, or could not
-/// start with the migrated one, makes the environment and the database of before the active ones,
-/// which the unit starts next. Where there is no way back, the next start is refused.
-pub fn after_failed_migration(host: &Host, end: &End, progress: &Progress) -> Result<()> {
-    let Some(reason) = end.failed_migration(host) else {
+/// Before the unit's start: if the one before failed because of a migration, makes the environment
+/// and the database of before the active ones. Where there is no way back, the failure is returned.
+pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
+    if start::failed(host, Generation::active(host).as_ref()).is_none() {
         return Ok(());
-    };
+    }
     let lock = Lock::acquire(host, progress)?;
     local::recover(host, &lock)?;
+    // Somebody may have gone back meanwhile.
     let active = Generation::active(host);
+    let Some(failed) = start::failed(host, active.as_ref()) else {
+        return Ok(());
+    };
     database::sweep(host)?;
-    let tried = active.as_ref().map_or("", |active| &active.manifest.id);
+    let tried = &failed.generation;
     let error = Failure::error(
         Kind::Database,
-        format!("the server could not start with {tried} and the database: {reason}"),
+        format!(
+            "the server could not start with {tried} and the database: {}",
+            failed.reason
+        ),
         format!(
             "covalentctl logs -n 50 says more; to try again: covalentctl rollback \
              --keep-database {tried}"
         ),
     );
-    match &active {
-        Some(active) => match way_back(host, active) {
-            Ok((target, way_back)) => {
-                let mut state = State::read(host);
-                carry(host, active, &mut state, &[], progress)?;
-                if let Some(way_back) = way_back {
-                    way_back.go(host)?;
-                }
-                let id = active.manifest.id.clone();
-                let because = Some(FailedAttempt::new(&error, None));
-                state.held =
-                    instead_of(host, &mut state, &target).map(|held| Held { because, ..held });
-                state.previous = Some(id);
-                state.write(host)?;
-                target.activate(host)?;
-                progress.warn(&format!(
-                    "{}\nso {} is the environment again, with the database of before",
-                    failure::describe(&error),
-                    target.manifest.id
-                ));
-                Ok(())
-            }
-            Err(none) => refuse_next_start(host, &error.context(failure::describe(&none))),
-        },
-        None => refuse_next_start(host, &error),
+    let found = active
+        .as_ref()
+        .context("there is no environment")
+        .and_then(|active| Ok((active, way_back(host, active, failed.touched)?)));
+    let (active, (target, way_back)) = match found {
+        Ok(found) => found,
+        Err(none) => {
+            // Refused once; whoever has mended something starts it again.
+            start::forget_failed(host)?;
+            return Err(error.context(failure::describe(&none)));
+        }
+    };
+    let mut state = State::read(host);
+    carry(host, active, &mut state, &[], progress)?;
+    if let Some(way_back) = way_back {
+        way_back
+            .go(host)
+            .with_context(|| failure::describe(&error))?;
     }
+    let because = Some(FailedAttempt::new(&error, None));
+    state.held = instead_of(host, &mut state, &target).map(|held| Held { because, ..held });
+    state.previous = Some(active.manifest.id.clone());
+    state.write(host)?;
+    target.activate(host)?;
+    start::forget_failed(host)?;
+    progress.warn(&format!(
+        "{}\nso {} is the environment again, with the database of before",
+        failure::describe(&error),
+        target.manifest.id
+    ));
+    Ok(())
 }
 
-/// The environment to go back to by itself, and the way back of the database.
-fn way_back(host: &Host, active: &Generation) -> Result<(Generation, Option<database::Return>)> {
-    if State::read(host)
-        .held
-        .is_some_and(|held| held.because.is_some())
-    {
+/// The environment to go back to by itself, and the way back of the database if it was touched.
+fn way_back(
+    host: &Host,
+    active: &Generation,
+    touched: bool,
+) -> Result<(Generation, Option<database::Return>)> {
+    let id = &active.manifest.id;
+    let held = State::read(host).held;
+    if held.is_some_and(|held| held.because.is_some() && held.generation == *id) {
+        return Err(unknown(format!("{id} was gone back to already")));
+    }
+    // Tasks share the server's account, and could have it go back from any environment.
+    if start::has_served(host, id) {
         return Err(unknown(format!(
-            "{} was gone back to already",
-            active.manifest.id
+            "{id} has served before, so it is not gone back from by itself"
         )));
     }
     let target = choose(host, active, None)?;
@@ -230,7 +202,10 @@ fn way_back(host: &Host, active: &Generation) -> Result<(Generation, Option<data
             target.manifest.id
         ))
     })?;
-    let way_back = database::Return::new(host, &target, revision)?;
+    let way_back = match touched {
+        true => database::Return::new(host, &target, revision)?,
+        false => None,
+    };
     Ok((target, way_back))
 }
 
@@ -238,8 +213,10 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
     let all = Generation::all(host)?;
     let Some(id) = id else {
         let previous = State::read(host).previous;
-        let is_previous =
-            |generation: &Generation| Some(&generation.manifest.id) == previous.as_ref();
+        // What cut a run off before the activation leaves the active one noted as the one before.
+        let is_previous = |generation: &Generation| {
+            Some(&generation.manifest.id) == previous.as_ref() && generation.path != active.path
+        };
         let before = all
             .iter()
             .find(|generation| is_previous(generation))

@@ -17,7 +17,8 @@ use crate::environment_file::EnvironmentFile;
 use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
-use crate::state::{heed_refusal, needs_root};
+use crate::start::heed_refusal;
+use crate::state::needs_root;
 use crate::systemd;
 
 /// The unit.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -111,65 +111,6 @@ impl State {
         let text = serde_json::to_vec_pretty(self).context("writing the state as JSON")?;
         file::write(&host.state().join("state.json"), &text, 0o644)
     }
-}
-
-/// Notes why the unit's start is refused, or that it is not.
-///
-/// systemd starts a failed unit again whatever the status of its `ExecStartPre=` says; only its
-/// main process, which is told here, can end with a status that prevents it.
-pub fn note_refusal<T>(host: &Host, result: &Result<T>) -> Result<()> {
-    match result {
-        Ok(_) => take(&host.refusal()).map(drop),
-        Err(error) => note(&host.refusal(), error),
-    }
-}
-
-/// Fails if the unit's start was refused, as that failed.
-pub fn heed_refusal(host: &Host) -> Result<()> {
-    match fs::read(host.refusal()) {
-        Ok(text) => Err(noted(&text, &host.refusal())?.context("the server is not started")),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Has the unit's next start refused, as [`heed_refusal`] does. The one after that is tried.
-pub fn refuse_next_start(host: &Host, error: &anyhow::Error) -> Result<()> {
-    note(&host.failed_start(), error)
-}
-
-/// Fails if this start is to be refused.
-pub fn heed_failed_start(host: &Host) -> Result<()> {
-    match take(&host.failed_start())? {
-        Some(text) => Err(noted(&text, &host.failed_start())?),
-        None => Ok(()),
-    }
-}
-
-fn note(path: &Path, error: &anyhow::Error) -> Result<()> {
-    let attempt = FailedAttempt::new(error, None);
-    let text = serde_json::to_vec(&attempt).context("writing a failure as JSON")?;
-    file::make_folder(path.parent().unwrap_or(path), 0o755)?;
-    file::write(path, &text, 0o644)
-}
-
-/// The error of which a note was made.
-fn noted(text: &[u8], path: &Path) -> Result<anyhow::Error> {
-    let noted: FailedAttempt =
-        serde_json::from_slice(text).with_context(|| path.display().to_string())?;
-    Ok(match Kind::named(&noted.kind) {
-        Some(kind) => Failure::error(kind, noted.message, noted.next),
-        None => anyhow::anyhow!(noted.message),
-    })
-}
-
-/// Removes the file and returns its content.
-fn take(path: &Path) -> Result<Option<Vec<u8>>> {
-    let text = match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("reading {}", path.display()))?,
-    };
-    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
-    Ok(Some(text))
 }
 
 /// Who can open the file can hold the lock.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::api;
 use crate::command::Command;
+use crate::failure::{Failure, Kind};
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::server::UNIT;
+use crate::server::{Address, UNIT};
 use crate::settings::Restart;
 
 /// The unit that restarts the server when no workflow runs.
@@ -55,18 +57,28 @@ pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
         .exec())
 }
 
+/// What the unit does, as its `ActiveState` (systemctl(1)); nothing without systemd.
+pub fn state(host: &Host) -> Result<Option<String>> {
+    if !is_running(host) {
+        return Ok(None);
+    }
+    // A systemd that can't be asked is no server that does not run.
+    let state = show(host, &["ActiveState"]).remove("ActiveState");
+    state
+        .map(Some)
+        .context("systemd does not say whether the server runs: systemctl show covalent says why")
+}
+
 /// Whether the server runs.
-pub fn is_active(host: &Host) -> bool {
-    show(host, &["ActiveState"])
-        .get("ActiveState")
-        .is_some_and(|state| state == "active")
+fn is_active(host: &Host) -> Result<bool> {
+    Ok(state(host)?.is_some_and(|state| state == "active"))
 }
 
 /// Restarts the server if it is running, when the setting says to.
 pub fn restart_as_set(host: &Host, restart: Restart, progress: &Progress) -> Result<()> {
     match restart {
-        Restart::Now => restart_if_running(host, progress)?,
-        _ if !is_active(host) => {}
+        Restart::Now => drop(restart_if_running(host, progress)?),
+        _ if !is_active(host)? => {}
         Restart::WhenIdle => {
             progress.say("the server is restarted as soon as no workflow runs");
             Command::new("systemctl", QUESTION_LIMIT)
@@ -81,28 +93,40 @@ pub fn restart_as_set(host: &Host, restart: Restart, progress: &Progress) -> Res
     Ok(())
 }
 
-/// Restarts the server if it is running; a stopped one stays stopped.
-pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<()> {
-    if is_active(host) {
+/// Restarts the server if it is running; a stopped one stays stopped. Returns whether it was.
+pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<bool> {
+    let running = is_active(host)?;
+    if running {
         progress.say("restarting the server; workflows that run are cancelled");
         Command::new("systemctl", RESTART_LIMIT)
             .args(["try-restart", UNIT])
             .run()?;
     }
-    Ok(())
+    Ok(running)
 }
 
-/// Stops the server. Returns whether it was running.
+/// Stops the server, or waits for the end of one that is stopping. Returns whether it was running.
 pub fn stop(host: &Host) -> Result<bool> {
-    let running = show(host, &["ActiveState"])
-        .get("ActiveState")
-        .is_some_and(|state| ["active", "activating", "reloading"].contains(&state.as_str()));
-    if running {
-        Command::new("systemctl", RESTART_LIMIT)
-            .args(["stop", UNIT])
-            .run()?;
+    let Some(state) = state(host)? else {
+        return no_other_server(host).map(|()| false);
+    };
+    Command::new("systemctl", RESTART_LIMIT)
+        .args(["stop", UNIT])
+        .run()?;
+    Ok(["active", "activating", "reloading"].contains(&state.as_str()))
+}
+
+/// Fails where a server runs that systemd has not started, and can't stop.
+fn no_other_server(host: &Host) -> Result<()> {
+    let address = Address::of(host);
+    if !host.is_real() || api::running(&address, 0).is_err() {
+        return Ok(());
     }
-    Ok(running)
+    Err(Failure::error(
+        Kind::Busy,
+        format!("the server at {address} uses the database, and was not started by systemd"),
+        "end `covalentctl serve`, then type this again",
+    ))
 }
 
 /// Starts the server.

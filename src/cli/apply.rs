@@ -12,8 +12,10 @@ use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::progress::Progress;
+use crate::rollback::after_failed_migration;
 use crate::settings::{Restart, Settings};
-use crate::state::{heed_failed_start, needs_root, note_refusal};
+use crate::start::{note_begin, note_refusal};
+use crate::state::needs_root;
 use crate::systemd;
 
 /// Make the environment what it should be
@@ -54,6 +56,7 @@ impl Apply {
         require_root(host)?;
         let result = self.apply(host);
         if self.at_start {
+            note_begin(host)?;
             note_refusal(host, &result)?;
         }
         if self.transaction {
@@ -68,7 +71,7 @@ impl Apply {
             false => Progress::interactive(),
         };
         if self.at_start {
-            heed_failed_start(host)?;
+            after_failed_migration(host, &progress)?;
             check_environment_file(host, &progress)?;
         }
         let caller = match (self.at_start, self.transaction) {

@@ -38,7 +38,10 @@ impl Restart {
         if self.when_idle {
             drain::wait_for_idleness(host, &progress)?;
         }
-        systemd::restart_if_running(host, &progress)?;
+        if !systemd::restart_if_running(host, &progress)? && self.when_idle {
+            // It would be in force for a server that comes up by itself.
+            drain::resume(host)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,7 +8,8 @@ use clap::Args;
 use super::apply::require_root;
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::rollback::{End, after_failed_migration, rollback};
+use crate::rollback::rollback;
+use crate::start::{self, End};
 use crate::systemd;
 
 /// Go back to an earlier environment
@@ -24,10 +25,10 @@ pub struct Rollback {
     /// before the active one
     id: Option<String>,
 
-    /// For the unit, when its processes have ended: only if the server could not migrate the
-    /// database or could not start with the migrated one
+    /// For the unit, when its processes have ended: have the next start go back, if the server
+    /// could not migrate the database or could not start with the migrated one
     #[arg(long, hide = true, conflicts_with_all = ["id", "keep_database"])]
-    after_failed_migration: bool,
+    note_end: bool,
 
     /// Leave the database as it is, whatever its revision
     #[arg(long)]
@@ -38,16 +39,8 @@ impl Rollback {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
         require_root(host)?;
         let progress = Progress::interactive();
-        if self.after_failed_migration {
-            let variable = |name| std::env::var(name).unwrap_or_default();
-            let end = End {
-                result: variable("SERVICE_RESULT"),
-                status: variable("EXIT_STATUS"),
-                said: systemd::show(host, &["StatusText"])
-                    .remove("StatusText")
-                    .unwrap_or_default(),
-            };
-            after_failed_migration(host, &end, &progress)?;
+        if self.note_end {
+            note_end(host)?;
             return Ok(ExitCode::SUCCESS);
         }
         let generation = rollback(host, self.id.as_deref(), self.keep_database, &progress)?;
@@ -59,4 +52,26 @@ impl Rollback {
         ));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What systemd tells the unit's last command (systemd.exec(5), "Environment Variables Set or
+/// Propagated by the Service Manager"), and what it says when asked.
+fn note_end(host: &Host) -> Result<()> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let names = [
+        "StatusText",
+        "ActiveEnterTimestampMonotonic",
+        "ExecMainStartTimestampMonotonic",
+    ];
+    let mut shown = systemd::show(host, &names);
+    let [said, ready, begun] = names.map(|name| shown.remove(name).unwrap_or_default());
+    let microseconds = |time: String| time.parse::<u64>().ok();
+    let end = End {
+        result: variable("SERVICE_RESULT"),
+        status: variable("EXIT_STATUS"),
+        said,
+        // The time is that of the last unit that was, in this run or in an earlier one.
+        served: microseconds(begun).is_some_and(|begun| microseconds(ready) >= Some(begun)),
+    };
+    start::note_end(host, &end)
 }

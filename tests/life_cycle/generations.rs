@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::tree::{Tree, next_second, sqlite};
@@ -146,8 +146,8 @@ fn a_rollback_brings_the_database_of_before_its_migration_back() {
 }
 
 /// What the unit does when its processes have ended.
-fn stopped(tree: &Tree, result: &str, status: &str) {
-    let mut command = tree.command(&["rollback", "--after-failed-migration"]);
+fn ended(tree: &Tree, result: &str, status: &str) {
+    let mut command = tree.command(&["rollback", "--note-end"]);
     command
         .env("SERVICE_RESULT", result)
         .env("EXIT_STATUS", status);
@@ -155,36 +155,58 @@ fn stopped(tree: &Tree, result: &str, status: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Two environments between which the database is migrated: the newer one, and the older one.
+fn with_a_migration_between(tree: &Tree) -> (PathBuf, PathBuf) {
+    let id = history(tree)[1]["id"].as_str().unwrap().to_string();
+    let newer = tree.environment();
+    let older = tree.path("opt/virtualenvs/.covalent").join(id);
+    tree.edit_manifest(&older, "database_revision", "aa");
+    tree.edit_manifest(&newer, "database_revision", "bb");
+    tree.database(DATABASE, "aa", "w");
+    tree.ok(&["apply", "--at-start"]);
+    (newer, older)
+}
+
+/// The launcher's mark in the name of an environment.
+fn mark(tree: &Tree, environment: &Path) {
+    let below = environment.strip_prefix(tree.path("")).unwrap();
+    tree.write(
+        "var/lib/covalent/unproven",
+        &format!("/{}", below.display()),
+    );
+}
+
+fn status(tree: &Tree) -> serde_json::Value {
+    serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap()
+}
+
+const DATABASE: &str = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+
 #[test]
 fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     let tree = two();
-    let (newer, older) = (tree.environment(), history(&tree)[1]["id"].clone());
-    let older = tree
-        .path("opt/virtualenvs/.covalent")
-        .join(older.as_str().unwrap());
-    tree.edit_manifest(&older, "database_revision", "aa");
-    tree.edit_manifest(&newer, "database_revision", "bb");
-    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
-    tree.database(database, "aa", "w");
-    let stopped = |status: &str| stopped(&tree, "exit-code", status);
-    stopped("1");
+    let (newer, older) = with_a_migration_between(&tree);
+    ended(&tree, "exit-code", "1");
+    tree.ok(&["apply", "--at-start"]);
     assert_eq!(tree.environment(), newer, "another failure");
 
-    stopped("79");
+    ended(&tree, "exit-code", "79");
+    assert_eq!(tree.environment(), newer, "there is little time at the end");
+    tree.ok(&["apply", "--at-start"]);
     assert_eq!(tree.environment(), older);
     tree.ok(&["apply", "--at-start"]);
     assert_eq!(tree.environment(), older, "it stays");
-    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
-    let message = status["failure"]["message"].as_str().unwrap();
+    let failure = status(&tree)["failure"].clone();
+    let message = failure["message"].as_str().unwrap();
     assert!(message.contains("could not start with"), "{message}");
-    let next = status["failure"]["next"].as_str().unwrap();
+    let next = failure["next"].as_str().unwrap();
     assert!(next.contains("covalentctl logs"), "{next}");
 
     // Neither of them can: the start is refused once, and the next one is tried.
-    stopped("79");
-    assert_eq!(tree.environment(), older);
+    ended(&tree, "exit-code", "79");
     let said = tree.refused(&["apply", "--at-start"], 13);
     assert!(said.contains("was gone back to already"), "{said}");
+    assert_eq!(tree.environment(), older);
     let said = tree.refused(&["serve"], 13);
     assert!(said.contains("the server is not started"), "{said}");
     tree.ok(&["apply", "--at-start"]);
@@ -192,45 +214,69 @@ fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     // What is new is built and tried again, and the reason is history.
     tree.write("etc/covalent/requirements.d/new.txt", "six\n");
     tree.ok(&["apply"]);
-    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
-    assert!(status["failure"].is_null(), "{status}");
+    assert!(status(&tree)["failure"].is_null());
 }
 
 #[test]
 fn a_server_that_is_killed_before_it_serves_from_a_migrated_database_is_gone_back_from_too() {
     let tree = two();
-    let (newer, older) = (tree.environment(), history(&tree)[1]["id"].clone());
-    let older = tree
-        .path("opt/virtualenvs/.covalent")
-        .join(older.as_str().unwrap());
-    tree.edit_manifest(&older, "database_revision", "aa");
-    let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
-    tree.database(database, "aa", "w");
-    let draft = format!("{database}.upgrading");
+    let (newer, older) = with_a_migration_between(&tree);
+    let draft = format!("{DATABASE}.upgrading");
     tree.write(&draft, "half");
-    let mark = "var/lib/covalent/unproven";
-    let place = |environment: &Path| {
-        let below = environment.strip_prefix(tree.path("")).unwrap();
-        format!("/{}", below.display())
+    let stays = |result: &str, status: &str, why: &str| {
+        ended(&tree, result, status);
+        tree.ok(&["apply", "--at-start"]);
+        assert_eq!(tree.environment(), newer, "{why}");
     };
+    stays("signal", "KILL", "there was no migration");
+    mark(&tree, &older);
+    stays("signal", "KILL", "it was another one's");
+    mark(&tree, &newer);
+    stays("success", "0", "somebody stopped it");
+    stays("exit-code", "1", "it says itself what it is");
 
-    stopped(&tree, "signal", "KILL");
-    assert_eq!(tree.environment(), newer, "there was no migration");
-    tree.write(mark, &place(&older));
-    stopped(&tree, "signal", "KILL");
-    assert_eq!(tree.environment(), newer, "it was another one's");
-    tree.write(mark, &place(&newer));
-    stopped(&tree, "success", "0");
-    assert_eq!(tree.environment(), newer, "somebody stopped it");
-    stopped(&tree, "exit-code", "1");
-    assert_eq!(tree.environment(), newer, "it says itself what it is");
-
-    stopped(&tree, "oom-kill", "KILL");
+    ended(&tree, "oom-kill", "KILL");
+    tree.ok(&["apply", "--at-start"]);
     assert_eq!(tree.environment(), older);
     assert!(!tree.path(&draft).exists());
-    let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
+    let status = status(&tree);
     let message = status["failure"]["message"].as_str().unwrap();
     assert!(message.contains("was ended (oom-kill, KILL)"), "{message}");
+}
+
+#[test]
+fn an_environment_that_has_served_is_not_left_whatever_its_tasks_do() {
+    let tree = two();
+    let (newer, _) = with_a_migration_between(&tree);
+    let id = newer.file_name().unwrap().to_str().unwrap();
+    // As systemd's word has it noted, which a test can't have it say.
+    tree.write("var/lib/covalentctl/served", id);
+    mark(&tree, &newer);
+    ended(&tree, "signal", "KILL");
+    let said = tree.refused(&["apply", "--at-start"], 13);
+    assert!(said.contains("has served before"), "{said}");
+    tree.ok(&["apply", "--at-start"]);
+    assert_eq!(tree.environment(), newer);
+}
+
+#[test]
+fn a_return_that_is_cut_off_is_completed_by_the_next_start() {
+    let tree = two();
+    let (newer, older) = with_a_migration_between(&tree);
+    tree.database(DATABASE, "bb", "new");
+    tree.database(&format!("{DATABASE}.aa"), "aa", "old");
+    mark(&tree, &newer);
+    ended(&tree, "exit-code", "79");
+    let mut start = tree.command(&["apply", "--at-start"]);
+    let output = start
+        .env("COVALENTCTL_FAILPOINT", "linked")
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(tree.environment(), newer);
+    tree.ok(&["apply", "--at-start"]);
+    assert_eq!(tree.environment(), older);
+    assert!(!status(&tree)["failure"].is_null());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod backups;
 mod doctor;
+mod drain;
 mod environment;
 mod generations;
 mod own_packages;

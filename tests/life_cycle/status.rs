@@ -1,13 +1,10 @@
 //! `status`: what it shows, and that its JSON is what docs/status.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::thread;
 
 use serde_json::Value;
 
-use crate::tree::{Tree, next_second};
+use crate::tree::{Tree, busy_server, next_second};
 
 const DOCUMENT: &str = include_str!("../../docs/status.md");
 
@@ -122,22 +119,6 @@ fn compare(
 /// As the launcher writes it.
 const INTERRUPTED: &str = "var/lib/covalent/interrupted.json";
 
-/// Answers one question as Covalent's API does when a workflow runs; returns the port.
-fn server() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        // Whoever closes before all is read resets the connection.
-        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-        lines.take_while(|line| !line.is_empty()).for_each(drop);
-        let body =
-            r#"{"dispatches": [{"dispatch_id": "a", "root_dispatch_id": "a", "name": "w"}]}"#;
-        write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
-    });
-    port
-}
-
 #[test]
 fn the_name_of_a_workflow_is_one_line_whatever_is_in_it() {
     let tree = Tree::new();
@@ -153,7 +134,7 @@ fn the_name_of_a_workflow_is_one_line_whatever_is_in_it() {
 #[test]
 fn the_json_is_what_the_document_says() {
     let tree = eventful();
-    let port = server();
+    let port = busy_server();
     let file = format!("COVALENT_SVC_PORT={port}\nCOVALENT_DISPATCHER_ADDR=127.0.0.1\n");
     tree.write("etc/covalent/covalent.env", &file);
     let now = jiff::Timestamp::now();

@@ -1,9 +1,12 @@
 //! A machine in a folder, with a uv and a Python that answer and do no more.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 /// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`,
 /// `compile` knows the versions in the folder `index`, a file for each package, and a question to
@@ -202,9 +205,27 @@ impl Tree {
     }
 }
 
+/// Answers every question as Covalent's API does when a workflow runs; returns the port.
+pub fn busy_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // Whoever closes before all is read resets the connection.
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let body =
+                r#"{"dispatches": [{"dispatch_id": "a", "root_dispatch_id": "a", "name": "w"}]}"#;
+            write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
+        }
+    });
+    port
+}
+
 /// Identifiers hold the second in which a generation was made.
 pub fn next_second() {
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    thread::sleep(std::time::Duration::from_millis(1100));
 }
 
 /// What Python's sqlite3 prints of the last statement.

@@ -3,7 +3,7 @@
 mod text;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use crate::backup;
 use crate::database;
 use crate::drain;
 use crate::failure::Kind;
+use crate::file;
 use crate::generation::{Generation, Manifest};
 use crate::host::Host;
 use crate::places::{Database, Places};
@@ -89,7 +90,7 @@ const SIZE_LIMIT: u64 = 1 << 20;
 
 impl Interrupted {
     fn read(host: &Host) -> Option<Interrupted> {
-        let file = File::open(host.interrupted()).ok()?;
+        let file = file::open_plain(&host.interrupted()).ok()?;
         let found: Interrupted = serde_json::from_reader(file.take(SIZE_LIMIT)).ok()?;
         (Timestamp::now().duration_since(found.when) < NEWS).then_some(found)
     }

@@ -1,7 +1,7 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list::Row;
-use super::{Interrupted, NAMES, Report, Service, Stored};
+use super::{Interrupted, NAMES, Report, Service, Stored, printable};
 use crate::api::Workflow;
 use crate::drain;
 use crate::failure::Kind;
@@ -67,7 +67,7 @@ impl Report {
             ),
             _ => format!("{}, {enabled}", paint(bad, active)),
         };
-        let mut rows = vec![("service", service), ("address", self.address.clone())];
+        let mut rows = vec![("service", service), ("address", printable(&self.address))];
         rows.extend(self.workflows(bad, paint));
         match &self.environment {
             None => rows.push((
@@ -121,7 +121,7 @@ impl Report {
             }
         }
         if let Some(database) = &self.database {
-            rows.push(("database", database.text()));
+            rows.push(("database", printable(&database.text())));
         }
         if let Some(path) = &self.last_backup {
             rows.push(("last backup", path.display().to_string()));
@@ -137,7 +137,7 @@ impl Report {
                     false => format!("the newest environment could not be made, {when}"),
                 },
             );
-            what += &format!("\n{}", failure.message);
+            what += &format!("\n{}", printable(&failure.message));
             if !failure.next.is_empty() {
                 what += &format!("\nNext: {}", failure.next);
             }
