@@ -30,6 +30,13 @@ const CONNECT_LIMIT: &str = "10";
 /// `snapshot.py`'s exit code when PostgreSQL's programs are not installed.
 pub const PROGRAMS_MISSING: i32 = 3;
 
+/// What brings them, for each family.
+pub const PROGRAMS_CURE: &str = "install PostgreSQL's client programs: apt install \
+                                 postgresql-client, or dnf install postgresql";
+
+/// One of them stands for all: they come in one package.
+const PROGRAM: &str = "/usr/bin/pg_dump";
+
 /// How the name of the copy ends that the launcher migrates.
 pub const DRAFT: &str = ".upgrading";
 
@@ -210,6 +217,11 @@ pub fn snapshot(
         command = command.account(account);
     }
     Ok((command, account))
+}
+
+/// Whether PostgreSQL's client programs are missing and would be needed for this database.
+pub fn lacks_programs(host: &Host, database: &Database) -> bool {
+    database.kind().starts_with("postgresql") && !host.path(PROGRAM).exists()
 }
 
 /// The revision of a database; none where it has none yet, or where it can't be asked: it is of

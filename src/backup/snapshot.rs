@@ -12,7 +12,7 @@ use super::COPY_LIMIT;
 use super::archive::DATABASE_DUMP;
 use super::staging::Staging;
 use crate::command::Output;
-use crate::database::{self, PROGRAMS_MISSING};
+use crate::database::{self, PROGRAMS_CURE, PROGRAMS_MISSING};
 use crate::failure::{Failure, Kind};
 use crate::file;
 use crate::generation::Generation;
@@ -60,10 +60,7 @@ pub(super) fn snapshot(
         Kind::Database,
         format!("{what}: {}", output.stderr.trim()),
         match missing {
-            true => {
-                "install PostgreSQL's client programs: apt install postgresql-client, or \
-                     dnf install postgresql"
-            }
+            true => PROGRAMS_CURE,
             false => "covalentctl doctor looks at what may be wrong",
         },
     ))

@@ -1,7 +1,7 @@
 //! The database: what it needs, and of which revision it is.
 
 use super::{Verdict, bad, doubtful, from_error, good, skipped};
-use crate::database::{self, DRAFT};
+use crate::database::{self, DRAFT, PROGRAMS_CURE};
 use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
@@ -32,6 +32,15 @@ pub(super) fn database(host: &Host) -> Verdict {
     };
     if let Some(lack) = driver(database.kind(), active.as_ref()) {
         return lack;
+    }
+    if database::lacks_programs(host, &database) {
+        return doubtful(
+            format!(
+                "{name}: without PostgreSQL's client programs there is no backup, and no \
+                 migration by a newer Covalent"
+            ),
+            PROGRAMS_CURE,
+        );
     }
     let Some(active) = active else {
         return skipped("there is no environment to ask it with");

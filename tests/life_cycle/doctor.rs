@@ -226,6 +226,9 @@ fn the_driver_that_the_database_needs_is_told() {
     expect(&tree, "database", "BAD", &[cure]);
     let said = tree.covalentctl(&["doctor"]).stdout;
     assert!(!String::from_utf8(said).unwrap().contains("s3cret"));
+    tree.ok(&["add", "psycopg2"]);
+    let cure = "Next: install PostgreSQL's client programs";
+    expect(&tree, "database", "look", &["no backup", cure]);
 }
 
 #[test]
