@@ -62,7 +62,7 @@ elif arguments[1] == "compile":
     files = [word for n, word in enumerate(files) if word != "--constraints" and files[n - 1] != "--constraints"]
     with output.open("w") as lock:
         for line in "\n".join(Path(file).read_text() for file in files).split("\n"):
-            name = re.match(r"[A-Za-z-]*", line)[0].lower()
+            name = re.match(r"[A-Za-z0-9-]*", line)[0].lower()
             index = root / "index" / name
             if "<0" in line:
                 sys.exit(f"No solution found: you require {line} and {name}==1, they are unsatisfiable")
