@@ -19,6 +19,9 @@ use crate::host::Host;
 use crate::places::{Database, Places};
 use crate::progress::Progress;
 
+/// How the name of an archive ends that is not complete.
+const PARTIAL: &str = ".partial";
+
 /// Makes a backup at `target`, or in the folder of backups, of which the newest `keep` stay.
 /// Returns where it is.
 pub fn create(
@@ -37,6 +40,7 @@ pub fn create(
         ));
     }
     let staging = Staging::new(host)?;
+    remove_partial(host)?;
     let made = Timestamp::now();
     let copy = staging.path.join(member_of(&places.database));
     let (revision, _) = progress.step("copying the database", || {
@@ -73,7 +77,7 @@ pub fn create(
             host.backups().join(name)
         }
     };
-    let partial = file::with_end(&target, ".partial");
+    let partial = file::with_end(&target, PARTIAL);
     let archive = Command::new("tar", COPY_LIMIT)
         .args([
             "--create",
@@ -136,6 +140,19 @@ fn all(host: &Host) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Removes what a backup that was killed has left; only one is made at a time.
+fn remove_partial(host: &Host) -> Result<()> {
+    for entry in fs::read_dir(host.backups()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("covalent-") && name.ends_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn prune(host: &Host, keep: usize) -> Result<()> {

@@ -133,3 +133,15 @@ fn what_cannot_come_back_is_told_and_changes_nothing() {
     tree.write(SETTINGS, "COVALENT_DATA_DIR=/srv/data\n");
     refused(3, "its data was in /var/lib/covalent");
 }
+
+#[test]
+fn what_a_backup_that_was_killed_has_left_is_removed() {
+    let tree = used();
+    let left = tree.write(
+        "var/backups/covalent/covalent-20260101T000000Z.tar.zst.partial",
+        "",
+    );
+    let other = tree.write("var/backups/covalent/mine.partial", "");
+    back_up(&tree);
+    assert!(!left.exists() && other.exists());
+}
