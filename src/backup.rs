@@ -8,6 +8,8 @@
 mod archive;
 mod arrival;
 mod create;
+mod pinned;
+mod reach;
 mod restore;
 mod snapshot;
 mod staging;

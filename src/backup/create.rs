@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::archive::{MANIFEST, compression_of, member_of};
+use super::pinned::Pinned;
 use super::snapshot::{Direction, snapshot};
 use super::staging::Staging;
 use super::{COPY_LIMIT, Manifest, VERSION, version};
+use crate::account::Account;
 use crate::command::Command;
 use crate::failure::{Failure, Kind};
 use crate::file;
@@ -46,6 +48,9 @@ pub fn create(
     let (revision, _) = progress.step("copying the database", || {
         snapshot(host, &active, &places.database, Direction::Save, &copy)
     })?;
+    let account = Account::service(host)?;
+    let pinned = Pinned::all(host, &places, account.as_ref())?;
+    let settings = Some(host.member(&host.etc())).filter(|_| host.etc().exists());
     let manifest = Manifest {
         version: VERSION,
         made,
@@ -56,10 +61,10 @@ pub fn create(
             Database::Server(_) => None,
         },
         data: host.absolute(&places.data),
-        members: [&places.data, &places.configuration, &host.etc()]
-            .into_iter()
-            .filter(|path| path.exists())
-            .map(|path| host.member(path))
+        members: pinned
+            .iter()
+            .map(|part| part.member.clone())
+            .chain(settings.clone())
             .collect(),
     };
     let text = serde_json::to_vec_pretty(&manifest).context("writing the backup's manifest")?;
@@ -88,10 +93,12 @@ pub fn create(
             "--file",
         ])
         .args([&partial])
+        .args(pinned.iter().map(Pinned::transform))
         .args(["--directory".as_ref(), staging.path.as_os_str()])
         .args([MANIFEST, member_of(&places.database)])
         .args(["--directory".as_ref(), host.path("/").as_os_str()])
-        .args(&manifest.members);
+        .args(settings)
+        .args(pinned.iter().flat_map(Pinned::arguments));
     let written = progress
         .step("archiving the database, the data and the settings", || {
             // Whoever finds it half-written finds it closed.

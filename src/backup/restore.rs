@@ -48,19 +48,22 @@ pub fn restore(
     let account = Account::service(host)?;
     let mut arrivals = Vec::new();
     progress.step("unpacking the backup", || {
-        let mut arrive = |member: &Path, target: &Path| {
-            let arrival = Arrival::new(archive, member, target, account.as_ref())?;
+        let mut arrive = |member: &Path, target: &Path, way: &Path| {
+            let arrival = Arrival::new(archive, member, target, way, account.as_ref())?;
             arrivals.push(arrival);
             anyhow::Ok(())
         };
-        for target in [&places.data, &places.configuration] {
+        for (target, way) in [
+            (&places.data, &places.data_as_set),
+            (&places.configuration, &places.configuration),
+        ] {
             let member = host.member(target);
             if manifest.members.contains(&member) {
-                arrive(&member, target)?;
+                arrive(&member, target, way)?;
             }
         }
         if let Database::File(file) = &places.database {
-            arrive(DATABASE_FILE.as_ref(), file)?;
+            arrive(DATABASE_FILE.as_ref(), file, file)?;
         }
         if let Database::Server(_) = places.database {
             extract(archive, &[DATABASE_DUMP.as_ref()], &staging.path, 0, None)?;

@@ -135,6 +135,22 @@ fn what_cannot_come_back_is_told_and_changes_nothing() {
 }
 
 #[test]
+fn a_backup_comes_back_on_a_machine_where_the_server_never_ran() {
+    let tree = used();
+    let configuration = "var/lib/covalent/.config/covalent/covalent.conf";
+    tree.write(configuration, "[sdk]\n");
+    let archive = back_up(&tree);
+    fs::remove_dir_all(tree.path("var/lib/covalent")).unwrap();
+    fs::create_dir(tree.path("var/lib/covalent")).unwrap();
+    tree.ok(&["restore", archive.to_str().unwrap()]);
+    assert_eq!(
+        (workflow(&tree), read(&tree, RESULT)),
+        ("before\n".into(), "before".into())
+    );
+    assert_eq!(read(&tree, configuration), "[sdk]\n");
+}
+
+#[test]
 fn what_a_backup_that_was_killed_has_left_is_removed() {
     let tree = used();
     let left = tree.write(
