@@ -11,6 +11,7 @@ mod create;
 mod pinned;
 mod reach;
 mod restore;
+mod settings;
 mod snapshot;
 mod staging;
 

@@ -75,6 +75,17 @@ impl<'a> Arrival<'a> {
         Ok(arrival)
     }
 
+    /// Writes a file of root's.
+    pub(super) fn of_root(target: &Path, content: &[u8], mode: u32) -> Result<Arrival<'a>> {
+        let name = target.file_name().unwrap_or_default();
+        file::make_folder(target.parent().unwrap_or(target), 0o755)?;
+        let arrival = Arrival::beside(target, name, Actor::Caller);
+        arrival.clear()?;
+        file::make_folder(&arrival.folder, 0o700)?;
+        file::write(&arrival.arrived, content, mode)?;
+        Ok(arrival)
+    }
+
     fn beside(target: &Path, name: &OsStr, actor: Actor<'a>) -> Arrival<'a> {
         let folder = file::with_end(target, ".restoring");
         Arrival {
@@ -252,10 +263,7 @@ mod tests {
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
         let arrival = |name: &str| {
             fs::write(path(name), "old").unwrap();
-            let arrival = Arrival::beside(&path(name), name.as_ref(), Actor::Caller);
-            fs::create_dir(&arrival.folder).unwrap();
-            fs::write(&arrival.arrived, "new").unwrap();
-            arrival
+            Arrival::of_root(&path(name), b"new", 0o640).unwrap()
         };
         let arrivals = [arrival("a"), arrival("b")];
         fs::write(path("a-journal"), "of old").unwrap();
