@@ -8,7 +8,10 @@
 mod archive;
 mod arrival;
 mod create;
+mod pinned;
+mod reach;
 mod restore;
+mod settings;
 mod snapshot;
 mod staging;
 

@@ -46,6 +46,8 @@ pub struct Places {
     pub database: Database,
     /// The folder of what goes into tasks and comes out of them.
     pub data: PathBuf,
+    /// The same as it is set: with the links on the way.
+    pub data_as_set: PathBuf,
     /// `covalent.conf`.
     pub configuration: PathBuf,
 }
@@ -53,7 +55,11 @@ pub struct Places {
 impl Places {
     /// Reads `covalent.env`.
     pub fn read(host: &Host) -> Result<Places> {
-        let file = EnvironmentFile::read(host)?;
+        Ok(Places::of(host, &EnvironmentFile::read(host)?))
+    }
+
+    /// What a `covalent.env` of this machine says.
+    pub fn of(host: &Host, file: &EnvironmentFile) -> Places {
         let value = |name: &str| file.get(name).filter(|value| !value.is_empty());
         let home = value("HOME").map_or_else(|| "/var/lib/covalent".into(), PathBuf::from);
         let path = |name: &str, default: &dyn Fn() -> PathBuf| {
@@ -61,30 +67,55 @@ impl Places {
         };
         let share = path("XDG_DATA_HOME", &|| home.join(".local/share")).join("covalent");
         let config = || path("XDG_CONFIG_DIR", &|| home.join(".config/covalent"));
-        let data = path("COVALENT_DATA_DIR", &|| {
+        let data_as_set = host.path(path("COVALENT_DATA_DIR", &|| {
             home.join(".local/share/covalent/data")
-        });
-        Ok(Places {
+        }));
+        Places {
             database: match value(DATABASE_VARIABLE) {
                 Some(address) => Database::Server(address.into()),
                 None => Database::File(host.path(path("COVALENT_DATABASE", &|| {
                     share.join("dispatcher_db.sqlite")
                 }))),
             },
-            data: resolved(&host.path(data)),
+            data: resolved(&data_as_set),
+            data_as_set,
             configuration: host.path(path("COVALENT_CONFIG_DIR", &config).join("covalent.conf")),
-        })
+        }
     }
 }
 
-/// The launcher does the same: Covalent notes the path without links.
+/// The launcher does the same: Covalent notes the path without links, also of a folder that is not
+/// there yet.
 fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.into())
+    let there = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some((above.canonicalize().ok()?, rest))
+    });
+    match there {
+        Some((path, rest)) if rest.as_os_str().is_empty() => path,
+        Some((above, rest)) => above.join(rest),
+        None => path.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_on_the_way_are_followed_also_to_what_is_not_there_yet() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = tree.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("disk")).unwrap();
+        std::os::unix::fs::symlink("disk", root.join("link")).unwrap();
+        for (path, expected) in [
+            ("link", "disk"),
+            ("link/missing/data", "disk/missing/data"),
+            ("missing/data", "missing/data"),
+        ] {
+            assert_eq!(resolved(&root.join(path)), root.join(expected));
+        }
+    }
 
     #[test]
     fn a_password_is_seen_whatever_is_in_it() {

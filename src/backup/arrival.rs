@@ -1,119 +1,229 @@
 //! What comes out of an archive, from its arrival to its place.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use super::archive::extract;
-use crate::account::Account;
+use super::reach::{next_step, not_roots};
+use crate::account::{Account, NAME};
 use crate::command::{Command, Output};
 use crate::database::COMPANIONS;
+use crate::failure::{self, Failure, Kind};
 use crate::file;
 
 /// Making a folder, renaming, or removing what was unpacked.
 const CHANGE_LIMIT: Duration = Duration::from_secs(600);
 
+/// The mode of the folders that are missing on the way, as the launcher makes them.
+const PARENT_MODE: u32 = 0o750;
+
 /// Something out of an archive, beside the place that it is for.
 pub(super) struct Arrival<'a> {
-    /// Who may change the folder: never root where the account could put links in the way.
-    owner: Option<&'a Account>,
+    actor: Actor<'a>,
     folder: PathBuf,
     arrived: PathBuf,
     target: PathBuf,
 }
 
+/// Who changes the folder that the place is in.
+enum Actor<'a> {
+    /// The caller: root, or whoever tries a tree.
+    Caller,
+    /// The account, which may have put links in the way: it can change the second.
+    Account(&'a Account, PathBuf),
+}
+
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        let _ = self.run(
-            "rm",
-            &["--recursive".as_ref(), "--force".as_ref(), &self.folder],
-        );
+        let _ = self.clear();
     }
 }
 
 impl<'a> Arrival<'a> {
+    /// Unpacks what is the account's. `way` is how the path of the target was given.
     pub(super) fn new(
         archive: &Path,
         member: &Path,
         target: &Path,
+        way: &Path,
         account: Option<&'a Account>,
     ) -> Result<Arrival<'a>> {
-        let parent = target.parent().unwrap_or(target);
-        let metadata =
-            fs::metadata(parent).with_context(|| format!("looking at {}", parent.display()))?;
         let name = member.file_name().unwrap_or_default();
-        let folder = file::with_end(target, ".restoring");
-        let arrival = Arrival {
-            owner: account.filter(|account| metadata.uid() == account.uid),
-            arrived: folder.join(name),
-            folder,
-            target: target.into(),
-        };
-        arrival.run(
-            "rm",
-            &["--recursive".as_ref(), "--force".as_ref(), &arrival.folder],
-        )?;
-        arrival.run("mkdir", &["--mode=0700".as_ref(), &arrival.folder])?;
+        make_parents(target, way, account)?;
+        let arrival = Arrival::beside(target, name, Actor::of(target, way, account)?);
+        arrival.clear()?;
+        match (&arrival.actor, account) {
+            (Actor::Caller, Some(account)) => make_folder(&arrival.folder, 0o700, account)?,
+            (actor, _) => actor
+                .run("mkdir", &["--mode=0700".as_ref(), &arrival.folder])
+                .map(drop)
+                .map_err(|error| actor.explain(way, error))?,
+        }
         let above = member.components().count() - 1;
-        extract(archive, &[member], &arrival.folder, above, arrival.owner)?;
+        // As the account in any case: it has written what is in there.
+        extract(archive, &[member], &arrival.folder, above, account)?;
         ensure!(
-            arrival.arrived.exists(),
+            is_there(&arrival.arrived),
             "{} is not in the backup",
             member.display()
         );
         Ok(arrival)
     }
 
+    /// Writes a file of root's.
+    pub(super) fn of_root(target: &Path, content: &[u8], mode: u32) -> Result<Arrival<'a>> {
+        let name = target.file_name().unwrap_or_default();
+        file::make_folder(target.parent().unwrap_or(target), 0o755)?;
+        let arrival = Arrival::beside(target, name, Actor::Caller);
+        arrival.clear()?;
+        file::make_folder(&arrival.folder, 0o700)?;
+        file::write(&arrival.arrived, content, mode)?;
+        Ok(arrival)
+    }
+
+    fn beside(target: &Path, name: &OsStr, actor: Actor<'a>) -> Arrival<'a> {
+        let folder = file::with_end(target, ".restoring");
+        Arrival {
+            actor,
+            arrived: folder.join(name),
+            folder,
+            target: target.into(),
+        }
+    }
+
+    fn clear(&self) -> Result<()> {
+        let options = ["--recursive", "--force"].map(Path::new);
+        self.actor
+            .run("rm", &[options[0], options[1], &self.folder])
+            .map(drop)
+    }
+
     /// Puts it in its place, and aside what was there. Returns where that is.
     fn place(&self, end: &str) -> Result<Option<PathBuf>> {
         for companion in [""].iter().chain(&COMPANIONS) {
-            let (there, aside) = self.beside(end, companion);
-            if there.exists() {
-                self.rename(&there, &aside)?;
+            let (there, aside) = self.aside(end, companion);
+            if is_there(&there) {
+                self.actor.rename(&there, &aside)?;
             }
         }
-        self.rename(&self.arrived, &self.target)?;
-        let (_, aside) = self.beside(end, "");
-        Ok(aside.exists().then_some(aside))
+        self.actor.rename(&self.arrived, &self.target)?;
+        let (_, aside) = self.aside(end, "");
+        Ok(is_there(&aside).then_some(aside))
     }
 
     /// Makes it as it was, however far it came.
     fn take_back(&self, end: &str) -> Result<()> {
-        if self.target.exists() && !self.arrived.exists() {
-            self.rename(&self.target, &self.arrived)?;
+        if is_there(&self.target) && !is_there(&self.arrived) {
+            self.actor.rename(&self.target, &self.arrived)?;
         }
         for companion in [""].iter().chain(&COMPANIONS) {
-            let (there, aside) = self.beside(end, companion);
-            if aside.exists() {
-                self.rename(&aside, &there)?;
+            let (there, aside) = self.aside(end, companion);
+            if is_there(&aside) {
+                self.actor.rename(&aside, &there)?;
             }
         }
         Ok(())
     }
 
-    fn beside(&self, end: &str, companion: &str) -> (PathBuf, PathBuf) {
+    fn aside(&self, end: &str, companion: &str) -> (PathBuf, PathBuf) {
         let aside = file::with_end(&self.target, end);
         (
             file::with_end(&self.target, companion),
             file::with_end(&aside, companion),
         )
     }
+}
+
+impl<'a> Actor<'a> {
+    fn of(target: &Path, way: &Path, account: Option<&'a Account>) -> Result<Actor<'a>> {
+        let Some(account) = account else {
+            return Ok(Actor::Caller);
+        };
+        let Some(changeable) = not_roots(way)? else {
+            return Ok(Actor::Caller);
+        };
+        // A link to a folder that root has given to the account leads to nothing but its own.
+        let there = target.symlink_metadata();
+        let is_its_own = there.is_ok_and(|there| there.is_dir() && there.uid() == account.uid);
+        Ok(match is_its_own && not_roots(target)?.is_none() {
+            true => Actor::Caller,
+            false => Actor::Account(account, changeable),
+        })
+    }
+
+    /// Says what to do where the account may not make a folder.
+    fn explain(&self, way: &Path, error: Error) -> Error {
+        match self {
+            Actor::Caller => error,
+            Actor::Account(..) => {
+                let way = way.parent().unwrap_or(way);
+                Failure::error(Kind::Settings, failure::describe(&error), next_step(way))
+            }
+        }
+    }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.run("mv", &["--no-target-directory".as_ref(), from, to])
-            .map(drop)
+        match self {
+            // mv(1) copies where it can't rename.
+            Actor::Caller => fs::rename(from, to)
+                .with_context(|| format!("moving {} to {}", from.display(), to.display())),
+            Actor::Account(..) => self
+                .run("mv", &["--no-target-directory".as_ref(), from, to])
+                .map(drop),
+        }
     }
 
     fn run(&self, program: &str, arguments: &[&Path]) -> Result<Output> {
-        let mut command = Command::new(program, CHANGE_LIMIT).args(arguments);
-        if let Some(owner) = self.owner {
-            command = command.account(owner);
+        let command = Command::new(program, CHANGE_LIMIT).args(arguments);
+        match self {
+            Actor::Caller => command.run(),
+            Actor::Account(account, changeable) => {
+                command.account(account).run().with_context(|| {
+                    format!(
+                        "as the account {NAME}, since not only root can change {}",
+                        changeable.display()
+                    )
+                })
+            }
         }
-        command.run()
     }
+}
+
+/// Makes the folders on the way that only the server's first start makes.
+fn make_parents(target: &Path, way: &Path, account: Option<&Account>) -> Result<()> {
+    let parent = target.parent().unwrap_or(target);
+    let missing = parent.ancestors().take_while(|folder| !is_there(folder));
+    let Some(first) = missing.last() else {
+        return Ok(());
+    };
+    if let (Actor::Caller, Some(account)) = (Actor::of(target, way, account)?, account) {
+        // The account could not; from the next one on, it has to.
+        make_folder(first, PARENT_MODE, account)?;
+    }
+    let mode = format!("--mode={PARENT_MODE:o}");
+    let actor = Actor::of(target, way, account)?;
+    actor
+        .run("mkdir", &["--parents".as_ref(), mode.as_ref(), parent])
+        .map(drop)
+        .map_err(|error| actor.explain(way, error))
+}
+
+/// Makes a folder of the account's in one of root's.
+fn make_folder(path: &Path, mode: u32, account: &Account) -> Result<()> {
+    let action = || format!("making the folder {}", path.display());
+    fs::create_dir(path).with_context(action)?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).with_context(action)?;
+    chown(path, Some(account.uid), Some(account.gid)).with_context(action)
+}
+
+/// Whether anything has that name, also a link to nothing.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// All of it, or nothing.
@@ -123,9 +233,7 @@ pub(super) fn place_all(arrivals: &[Arrival], end: &str) -> Result<Vec<PathBuf>>
         match arrival.place(end) {
             Ok(was_there) => aside.extend(was_there),
             Err(error) => {
-                for placed in arrivals[..=number].iter().rev() {
-                    placed.take_back(end)?;
-                }
+                take_back_all(&arrivals[..=number], end)?;
                 return Err(error);
             }
         }
@@ -133,9 +241,20 @@ pub(super) fn place_all(arrivals: &[Arrival], end: &str) -> Result<Vec<PathBuf>>
     Ok(aside)
 }
 
+/// Makes everything as it was.
+pub(super) fn take_back_all(arrivals: &[Arrival], end: &str) -> Result<()> {
+    arrivals
+        .iter()
+        .rev()
+        .try_for_each(|arrival| arrival.take_back(end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
+
+    use crate::backup::reach::tests as reach;
 
     #[test]
     fn what_cannot_be_placed_as_a_whole_is_taken_back() {
@@ -143,16 +262,8 @@ mod tests {
         let path = |name: &str| tree.path().join(name);
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
         let arrival = |name: &str| {
-            let folder = path(&format!("{name}.restoring"));
-            fs::create_dir(&folder).unwrap();
             fs::write(path(name), "old").unwrap();
-            fs::write(folder.join(name), "new").unwrap();
-            Arrival {
-                owner: None,
-                arrived: folder.join(name),
-                target: path(name),
-                folder,
-            }
+            Arrival::of_root(&path(name), b"new", 0o640).unwrap()
         };
         let arrivals = [arrival("a"), arrival("b")];
         fs::write(path("a-journal"), "of old").unwrap();
@@ -167,6 +278,86 @@ mod tests {
         assert_eq!(
             (read("a.end"), read("a.end-journal")),
             ("old".into(), "of old".into())
+        );
+    }
+    /// An archive with `member` in it, a file.
+    fn archive(tree: &Path, member: &str) -> PathBuf {
+        let file = tree.join("from").join(member);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "hostile").unwrap();
+        let archive = tree.join("a.tar.gz");
+        let from = tree.join("from");
+        Command::new("tar", CHANGE_LIMIT)
+            .args(["--create", "--gzip", "--file"])
+            .args([&archive, Path::new("--directory"), &from])
+            .args([member])
+            .run()
+            .unwrap();
+        archive
+    }
+
+    #[test]
+    fn nothing_comes_to_where_a_task_has_led() {
+        let Some(tree) = reach::machine() else { return };
+        let path = |name: &str| tree.path().join(name);
+        let archive = archive(tree.path(), "home/config/covalent.conf");
+        let etc = reach::folder(tree.path(), "tmpfiles.d");
+        symlink(&etc, path("home/config")).unwrap();
+        let target = path("home/config/covalent.conf");
+        let member = Path::new("home/config/covalent.conf");
+        let arrive = || Arrival::new(&archive, member, &target, &target, Some(&reach::TASKS));
+        let error = arrive().err().unwrap();
+        assert!(format!("{error:#}").contains("as the account"), "{error:#}");
+        assert_eq!(fs::read_dir(&etc).unwrap().count(), 0);
+
+        // Led there after it was unpacked.
+        fs::remove_file(path("home/config")).unwrap();
+        let arrival = arrive().unwrap();
+        fs::rename(path("home/config"), path("home/former")).unwrap();
+        symlink(&etc, path("home/config")).unwrap();
+        fs::create_dir(etc.join("covalent.conf.restoring")).unwrap();
+        fs::write(etc.join("covalent.conf.restoring/covalent.conf"), "").unwrap();
+        place_all(&[arrival], ".end").unwrap_err();
+        assert!(!etc.join("covalent.conf").exists());
+    }
+
+    #[test]
+    fn what_is_the_accounts_comes_back_as_its_own_with_the_folders_on_the_way() {
+        let Some(tree) = reach::machine() else { return };
+        let path = |name: &str| tree.path().join(name);
+        let archive = archive(tree.path(), "data/a");
+        reach::folder(tree.path(), "srv");
+        for target in ["home/share/covalent/data", "srv/data", "srv/a/b/data"] {
+            let target = path(target);
+            let member = Path::new("data");
+            let arrival =
+                Arrival::new(&archive, member, &target, &target, Some(&reach::TASKS)).unwrap();
+            place_all(&[arrival], ".end").unwrap();
+            assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "hostile");
+            for path in target.join("a").ancestors() {
+                if path == tree.path() || path.ends_with("srv") {
+                    break;
+                }
+                let owner = path.symlink_metadata().unwrap().uid();
+                assert_eq!(owner, reach::TASKS.uid, "{}", path.display());
+            }
+        }
+        assert_eq!(path("srv").metadata().unwrap().uid(), 0);
+
+        // A disk for the data, with a link to it in the account's home.
+        let (target, way) = (path("srv/data"), path("home/data"));
+        symlink(&target, &way).unwrap();
+        let member = Path::new("data");
+        let arrive = || Arrival::new(&archive, member, &target, &way, Some(&reach::TASKS));
+        let aside = place_all(&[arrive().unwrap()], ".again").unwrap();
+        assert_eq!(aside, [path("srv/data.again")]);
+        // Not if it is root's.
+        chown(&target, Some(0), Some(0)).unwrap();
+        let error = arrive().err().unwrap();
+        let next = &failure::find(&error).unwrap().next;
+        assert!(
+            next.contains(&format!("ls -ld {}", path("home").display())),
+            "{next}"
         );
     }
 }

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::archive::{MANIFEST, compression_of, member_of};
+use super::pinned::Pinned;
 use super::snapshot::{Direction, snapshot};
 use super::staging::Staging;
 use super::{COPY_LIMIT, Manifest, VERSION, version};
+use crate::account::Account;
 use crate::command::Command;
 use crate::failure::{Failure, Kind};
 use crate::file;
@@ -18,6 +20,9 @@ use crate::generation::Generation;
 use crate::host::Host;
 use crate::places::{Database, Places};
 use crate::progress::Progress;
+
+/// How the name of an archive ends that is not complete.
+const PARTIAL: &str = ".partial";
 
 /// Makes a backup at `target`, or in the folder of backups, of which the newest `keep` stay.
 /// Returns where it is.
@@ -37,11 +42,15 @@ pub fn create(
         ));
     }
     let staging = Staging::new(host)?;
+    remove_partial(host)?;
     let made = Timestamp::now();
     let copy = staging.path.join(member_of(&places.database));
     let (revision, _) = progress.step("copying the database", || {
         snapshot(host, &active, &places.database, Direction::Save, &copy)
     })?;
+    let account = Account::service(host)?;
+    let pinned = Pinned::all(host, &places, account.as_ref())?;
+    let settings = Some(host.member(&host.etc())).filter(|_| host.etc().exists());
     let manifest = Manifest {
         version: VERSION,
         made,
@@ -52,10 +61,10 @@ pub fn create(
             Database::Server(_) => None,
         },
         data: host.absolute(&places.data),
-        members: [&places.data, &places.configuration, &host.etc()]
-            .into_iter()
-            .filter(|path| path.exists())
-            .map(|path| host.member(path))
+        members: pinned
+            .iter()
+            .map(|part| part.member.clone())
+            .chain(settings.clone())
             .collect(),
     };
     let text = serde_json::to_vec_pretty(&manifest).context("writing the backup's manifest")?;
@@ -73,7 +82,7 @@ pub fn create(
             host.backups().join(name)
         }
     };
-    let partial = file::with_end(&target, ".partial");
+    let partial = file::with_end(&target, PARTIAL);
     let archive = Command::new("tar", COPY_LIMIT)
         .args([
             "--create",
@@ -84,10 +93,12 @@ pub fn create(
             "--file",
         ])
         .args([&partial])
+        .args(pinned.iter().map(Pinned::transform))
         .args(["--directory".as_ref(), staging.path.as_os_str()])
         .args([MANIFEST, member_of(&places.database)])
         .args(["--directory".as_ref(), host.path("/").as_os_str()])
-        .args(&manifest.members);
+        .args(settings)
+        .args(pinned.iter().flat_map(Pinned::arguments));
     let written = progress
         .step("archiving the database, the data and the settings", || {
             // Whoever finds it half-written finds it closed.
@@ -136,6 +147,19 @@ fn all(host: &Host) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Removes what a backup that was killed has left; only one is made at a time.
+fn remove_partial(host: &Host) -> Result<()> {
+    for entry in fs::read_dir(host.backups()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("covalent-") && name.ends_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn prune(host: &Host, keep: usize) -> Result<()> {

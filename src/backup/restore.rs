@@ -1,27 +1,24 @@
 //! Bringing a backup back.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::archive::{DATABASE_DUMP, DATABASE_FILE, extract, read_manifest};
-use super::arrival::{Arrival, place_all};
+use super::arrival::{Arrival, place_all, take_back_all};
+use super::settings::Settings;
 use super::snapshot::{self, exchange};
 use super::staging::Staging;
 use super::{Manifest, version};
 use crate::account::Account;
+use crate::environment_file::EnvironmentFile;
 use crate::failure::{Failure, Kind};
-use crate::file;
 use crate::generation::Generation;
 use crate::host::Host;
 use crate::places::{Database, Places};
 use crate::progress::Progress;
 use crate::state::Lock;
 use crate::systemd;
-
-/// For root, and for whoever root gives them to.
-const SETTINGS_MODE: u32 = 0o640;
 
 /// Brings back what a backup holds; what is there now stays beside it. The settings only if asked
 /// for. Returns where everything is that was there before.
@@ -36,31 +33,41 @@ pub fn restore(
     let active = Generation::usable(host)?;
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
-    let mut aside = Vec::new();
     let end = snapshot::aside("restore");
-    if with_settings {
-        aside.extend(restore_settings(host, archive, &staging, &end)?);
-    }
-    let places = Places::read(host)?;
+    let settings = match with_settings {
+        true => Some(Settings::unpack(host, archive, &staging)?),
+        false => None,
+    };
+    let environment_file = match &settings {
+        Some(settings) => settings.environment_file(host)?,
+        None => EnvironmentFile::read(host)?,
+    };
+    let places = Places::of(host, &environment_file);
     check_places(host, &manifest, &places)?;
 
     // All that takes long, and all that can fail for want of room, before the server stops.
     let account = Account::service(host)?;
     let mut arrivals = Vec::new();
     progress.step("unpacking the backup", || {
-        let mut arrive = |member: &Path, target: &Path| {
-            let arrival = Arrival::new(archive, member, target, account.as_ref())?;
+        let mut arrive = |member: &Path, target: &Path, way: &Path| {
+            let arrival = Arrival::new(archive, member, target, way, account.as_ref())?;
             arrivals.push(arrival);
             anyhow::Ok(())
         };
-        for target in [&places.data, &places.configuration] {
+        for (target, way) in [
+            (&places.data, &places.data_as_set),
+            (&places.configuration, &places.configuration),
+        ] {
             let member = host.member(target);
             if manifest.members.contains(&member) {
-                arrive(&member, target)?;
+                arrive(&member, target, way)?;
             }
         }
         if let Database::File(file) = &places.database {
-            arrive(DATABASE_FILE.as_ref(), file)?;
+            arrive(DATABASE_FILE.as_ref(), file, file)?;
+        }
+        if let Some(settings) = &settings {
+            arrivals.extend(settings.arrive(host)?);
         }
         if let Database::Server(_) = places.database {
             extract(archive, &[DATABASE_DUMP.as_ref()], &staging.path, 0, None)?;
@@ -75,8 +82,7 @@ pub fn restore(
         // Also after a failure: what is there is complete, old or new.
         systemd::start().context("starting the server")?;
     }
-    aside.extend(placed?);
-    Ok(aside)
+    placed
 }
 
 /// Puts everything in its place. The server does not run.
@@ -88,56 +94,17 @@ fn place(
     arrivals: Vec<Arrival>,
     end: &str,
 ) -> Result<Vec<PathBuf>> {
-    let mut aside = Vec::new();
+    let mut aside = place_all(&arrivals, end)?;
     if let Database::Server(_) = &places.database {
         let dump = staging.path.join(DATABASE_DUMP);
-        let database = &places.database;
-        aside.push(exchange(host, active, database, staging, &dump, end)?);
-    }
-    aside.extend(place_all(&arrivals, end)?);
-    Ok(aside)
-}
-
-/// Brings back the files of /etc/covalent. Returns where those are that were there before.
-fn restore_settings(
-    host: &Host,
-    archive: &Path,
-    staging: &Staging,
-    end: &str,
-) -> Result<Vec<PathBuf>> {
-    let member = host.member(&host.etc());
-    let above = member.components().count();
-    extract(archive, &[&member], &staging.path, above, None)?;
-    let mut aside = Vec::new();
-    for (from, to) in [
-        (staging.path.clone(), host.etc()),
-        (
-            staging.path.join("requirements.d"),
-            host.etc().join("requirements.d"),
-        ),
-    ] {
-        for entry in fs::read_dir(&from).into_iter().flatten() {
-            let entry = entry.with_context(|| format!("reading {}", from.display()))?;
-            if !entry.file_type()?.is_file() {
-                continue;
+        match exchange(host, active, &places.database, staging, &dump, end) {
+            Ok(before) => aside.push(before),
+            Err(error) => {
+                take_back_all(&arrivals, end)?;
+                return Err(error);
             }
-            let target = to.join(entry.file_name());
-            let content = fs::read(entry.path())
-                .with_context(|| format!("reading {}", entry.path().display()))?;
-            if fs::read(&target).is_ok_and(|there| there == content) {
-                continue;
-            }
-            if target.exists() {
-                let old = file::with_end(&target, end);
-                fs::rename(&target, &old)
-                    .with_context(|| format!("moving {} aside", target.display()))?;
-                aside.push(old);
-            }
-            file::make_folder(&to, 0o755)?;
-            file::write(&target, &content, SETTINGS_MODE)?;
         }
     }
-    staging.clear()?;
     Ok(aside)
 }
 

@@ -133,3 +133,84 @@ fn what_cannot_come_back_is_told_and_changes_nothing() {
     tree.write(SETTINGS, "COVALENT_DATA_DIR=/srv/data\n");
     refused(3, "its data was in /var/lib/covalent");
 }
+
+#[test]
+fn a_backup_comes_back_on_a_machine_where_the_server_never_ran() {
+    let tree = used();
+    let configuration = "var/lib/covalent/.config/covalent/covalent.conf";
+    tree.write(configuration, "[sdk]\n");
+    let archive = back_up(&tree);
+    fs::remove_dir_all(tree.path("var/lib/covalent")).unwrap();
+    fs::create_dir(tree.path("var/lib/covalent")).unwrap();
+    tree.ok(&["restore", archive.to_str().unwrap()]);
+    assert_eq!(
+        (workflow(&tree), read(&tree, RESULT)),
+        ("before\n".into(), "before".into())
+    );
+    assert_eq!(read(&tree, configuration), "[sdk]\n");
+}
+
+#[test]
+fn settings_come_back_with_all_the_rest_or_not_at_all() {
+    let tree = used();
+    let requirements = "etc/covalent/requirements.d/mine.txt";
+    tree.write(requirements, "before\n");
+    let settings = "COVALENT_DATA_DIR=/srv/data\n";
+    tree.write(SETTINGS, settings);
+    tree.write("etc/covalent/covalentctl.toml", "backups = 2\n");
+    tree.write("srv/data/a", "before");
+    let archive = back_up(&tree);
+    let archive = archive.to_str().unwrap();
+
+    tree.write(SETTINGS, "COVALENT_SVC_PORT=48999\n");
+    tree.write(requirements, "after\n");
+    tree.write("srv/data/a", "after");
+    // Nothing can be unpacked beside the database.
+    let share = tree.path("var/lib/covalent/.local/share/covalent");
+    let aside = tree.path("var/lib/covalent/.local/share/aside");
+    fs::rename(&share, &aside).unwrap();
+    fs::write(&share, "").unwrap();
+    let said = tree.refused(&["restore", "--settings", archive], 1);
+    assert!(said.contains("dispatcher_db.sqlite.restoring"), "{said}");
+    assert_eq!(read(&tree, SETTINGS), "COVALENT_SVC_PORT=48999\n");
+    assert_eq!(read(&tree, requirements), "after\n");
+    assert_eq!(read(&tree, "srv/data/a"), "after");
+    for folder in ["etc/covalent", "etc/covalent/requirements.d", "srv"] {
+        for entry in fs::read_dir(tree.path(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_left = name.contains(".restoring") || name.contains(".before");
+            assert!(!is_left, "{name}");
+        }
+    }
+    fs::remove_file(&share).unwrap();
+    fs::rename(&aside, &share).unwrap();
+
+    // As one leaves it that was killed.
+    let equal = "etc/covalent/covalentctl.toml";
+    let left = tree.path(&format!("{equal}.restoring"));
+    fs::create_dir(&left).unwrap();
+    let said = tree.ok(&["restore", "--settings", archive]);
+    assert!(!left.exists());
+    assert_eq!(read(&tree, SETTINGS), settings);
+    assert_eq!(read(&tree, requirements), "before\n");
+    assert_eq!(read(&tree, "srv/data/a"), "before");
+    for name in [
+        "covalent.env.before-restore",
+        "mine.txt.before-restore",
+        "data.before-restore",
+    ] {
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn what_a_backup_that_was_killed_has_left_is_removed() {
+    let tree = used();
+    let left = tree.write(
+        "var/backups/covalent/covalent-20260101T000000Z.tar.zst.partial",
+        "",
+    );
+    let other = tree.write("var/backups/covalent/mine.partial", "");
+    back_up(&tree);
+    assert!(!left.exists() && other.exists());
+}
