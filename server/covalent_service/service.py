@@ -152,6 +152,7 @@ class _Service:
                 app.fastapi_app,
                 names=(self._settings.address, *self._settings.allowed_hosts),
                 any_host=self._settings.all_interfaces,
+                machine=self._machine_names(),
             ),
             log_config=app.log_config(),
             timeout_graceful_shutdown=REQUESTS_TIMEOUT,
@@ -159,6 +160,10 @@ class _Service:
         uvicorn_loggers = map(logging.getLogger, ("uvicorn.error", "uvicorn.access"))
         logs.to_file(self._settings.log_dir, logger.app_log, *uvicorn_loggers)
         return config
+
+    def _machine_names(self) -> tuple[str, ...]:
+        """Where the network is not served, nobody needs them, and looking for them takes time."""
+        return (socket.gethostname(), socket.getfqdn()) if self._settings.all_interfaces else ()
 
     def _start_cluster(self) -> Any:
         self._notifier.status("starting the Dask cluster")

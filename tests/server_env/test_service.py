@@ -268,6 +268,12 @@ class Running(unittest.TestCase):
                     self.assertEqual(refused.exception.code, 403)
                     refused.exception.close()
 
+    def test_is_ready_at_a_name_of_another_address_than_localhosts(self):
+        # "127.2" stands for a name: it is looked up, and 127.0.0.2 is what comes of it.
+        with Served(COVALENT_DISABLE_DASK="1", COVALENT_DISPATCHER_ADDR="127.2") as server:
+            server.start()
+            self.assertEqual(server.listening(), {("127.0.0.2", server.port)})
+
     def test_terminal_is_off_unless_asked_for(self):
         for asked, answer in (("", "silence"), ("1", "42")):
             with self.subTest(asked=asked), Served(COVALENT_DISABLE_DASK="1") as server:
