@@ -372,6 +372,14 @@ class Stopping(unittest.TestCase):
             later = server.client(RESULT.format(what="ct.dispatch(workflow)(1)"))
             wait_for(lambda: server.status_of(later) == "COMPLETED")
 
+    def test_a_drain_ends_with_the_server_that_it_was_for(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            (server.home / "draining").touch()  # as in a container, where nobody removes it
+            server.start(RUNTIME_DIRECTORY=str(server.home))
+            code = LONG_CHAIN.format(executor="local").replace("sleep(60)", "sleep(0)")
+            dispatch_id = server.client(code)
+            wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
+
     def test_cluster_is_killed(self):
         with Served() as server:
             server.start()
