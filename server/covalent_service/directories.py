@@ -15,20 +15,20 @@ MODE = 0o750
 def create(settings: Settings) -> None:
     """Make what is missing. What exists keeps its owner and its mode."""
     _create(settings.executor_dir)
-    for directory in (
+    own = (
         settings.config_file.parent,
         settings.data_dir,
         settings.cache_dir,
         settings.log_dir,
         settings.database_file.parent,
-        # A directory that is missing when Python first searches it is never looked at again.
-        *map(Path, packages.directories(os.environ)),
-    ):
+    )
+    # A directory that is missing when Python first searches it is never looked at again.
+    for directory in (*own, *map(Path, packages.directories(os.environ))):
         _create(directory)
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             raise _read_only(directory)
         # Otherwise the server is ready, and the first workflow fails.
-        if not os.access(directory, os.W_OK | os.X_OK):
+        if directory in own and not os.access(directory, os.W_OK | os.X_OK):
             raise _not_ours(directory)
 
 
