@@ -120,6 +120,27 @@ async def main():
 print(asyncio.run(main()))
 """
 
+# A database that never answers, and who waits for it.
+GIVE_UP = """
+import pathlib, sys
+sys.path.append(sys.argv[1])
+from threading import Event, Thread
+from types import SimpleNamespace
+from covalent_service import database, notify, service
+
+service.FINISH_TIMEOUT = 0.2
+asked = Event()
+def silent(_store):
+    asked.set()
+    Event().wait()
+database.unfinished = silent
+stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, notify.Notifier())
+stopping._exit_code = 7
+Thread(target=stopping._finish, daemon=True).start()
+asked.wait()
+stopping._give_up()
+"""
+
 DOWNGRADE = """
 from covalent_dispatcher._db.datastore import workflow_db as store
 from alembic import command
@@ -324,6 +345,25 @@ class Stopping(unittest.TestCase):
                 self.assertTrue(gone(children))
                 self.assertIn(f"interrupted: {dispatch_id} (workflow)", server.output)
                 self.assertEqual(server.interrupted(), [dispatch_id])
+
+    def test_a_database_that_fails_does_not_hold_it_up(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            server.query("ALTER TABLE lattices RENAME TO gone")
+            code, seconds = server.stop()
+            self.assertEqual(code, 0, server.output)
+            self.assertLess(seconds, STOP_LIMIT)
+            self.assertIn("what was interrupted cannot be noted in the database", server.output)
+
+    def test_by_force_it_ends_whatever_the_database_does(self):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", GIVE_UP, str(LAUNCHER)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertIn("ended by force", done.stderr)
 
     def test_while_starting(self):
         with Served() as server:
