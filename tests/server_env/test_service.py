@@ -69,7 +69,7 @@ client.emit("pty-input", {{"input": "echo $((6*7))\\n"}})
 text = ""
 try:
     while "42" not in text:
-        text += client.receive(timeout=3)[1]["output"]
+        text += client.receive(timeout={seconds})[1]["output"]
     print("42", flush=True)
 except socketio.exceptions.TimeoutError:
     print("silence", flush=True)
@@ -151,8 +151,16 @@ command.downgrade(store.get_alembic_config(False), "7b40a55c0752")
 def downgrade(server):
     """Bring the database to the schema of Covalent 0.238."""
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DOWNGRADE], env=server.variables, check=True
+        [sys.executable, "-W", "ignore", "-c", DOWNGRADE],
+        env=server.variables,
+        check=True,
+        timeout=60,
     )
+
+
+def terminal(server, is_on):
+    """What it answers: one that is on may take its time, one that is off takes all of it."""
+    return server.client(TERMINAL.format(port=server.port, seconds=30 if is_on else 3))
 
 
 def wait_for(condition, seconds=20):
@@ -207,17 +215,18 @@ class Running(unittest.TestCase):
         ):
             address = str(server.home / "notify")
             systemd.bind(address)
-            server.start(NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000")
-            time.sleep(1)
+            # A server that takes as long to answer on a busy machine sends no ping.
+            server.start(NOTIFY_SOCKET=address, WATCHDOG_USEC="20000000")
+            systemd.settimeout(30)
+            kinds = []
+
+            def read_until(kind):
+                while kinds[-1:] != [kind]:
+                    kinds.append(systemd.recv(4096).decode().split("=")[0])
+
+            read_until("WATCHDOG")
             server.stop()
-            systemd.setblocking(False)
-            messages = []
-            while True:
-                try:
-                    messages.append(systemd.recv(4096).decode())
-                except BlockingIOError:
-                    break
-            kinds = [message.split("=")[0] for message in messages]
+            read_until("STOPPING")
             self.assertLess(kinds.index("STATUS"), kinds.index("READY"))
             self.assertLess(kinds.index("READY"), kinds.index("WATCHDOG"))
             self.assertLess(kinds.index("WATCHDOG"), kinds.index("STOPPING"))
@@ -299,7 +308,7 @@ class Running(unittest.TestCase):
         for asked, answer in (("", "silence"), ("1", "42")):
             with self.subTest(asked=asked), Served(COVALENT_DISABLE_DASK="1") as server:
                 server.start(COVALENT_UI_TERMINAL=asked)
-                self.assertEqual(server.client(TERMINAL.format(port=server.port)), answer)
+                self.assertEqual(terminal(server, is_on=bool(asked)), answer)
 
 
 class Stopping(unittest.TestCase):
@@ -541,6 +550,7 @@ class Verifying(unittest.TestCase):
             cwd="/",
             capture_output=True,
             text=True,
+            timeout=60,
         )
 
     def test_good_environment(self):
