@@ -13,6 +13,8 @@ import os
 import py_compile
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -29,12 +31,18 @@ def main(directory: str, names: str = "") -> int:
         for path in modules(directory)
         if wanted is None or path.partition(SITE_PACKAGES)[2] in wanted
     ]
-    with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
-        for trouble in pool.imap_unordered(compile_one, files, CHUNK):
-            if trouble:
-                print(trouble, file=sys.stderr)
-                return 1
-    return 0
+    # Not multiprocessing's own Pool, which waits for ever for a process that was killed.
+    processes = ProcessPoolExecutor(
+        len(os.sched_getaffinity(0)), multiprocessing.get_context("fork")
+    )
+    try:
+        trouble = next(filter(None, processes.map(compile_one, files, chunksize=CHUNK)), "")
+    except BrokenProcessPool:
+        trouble = "a process that compiled was killed, as it is for want of memory"
+    processes.shutdown(cancel_futures=True)
+    if trouble:
+        print(trouble, file=sys.stderr)
+    return 1 if trouble else 0
 
 
 def modules(directory: str) -> Iterator[str]:

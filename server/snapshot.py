@@ -26,8 +26,7 @@ BUSY_TIMEOUT = 60  # seconds for a server in the middle of a write
 
 def save_file(database: str, copy: str) -> str:
     """Copy by SQLite's own means (sqlite.org/backup.html); return the revision."""
-    source = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    with closing(source), closing(sqlite3.connect(copy)) as target:
+    with closing(_opened(database)) as source, closing(sqlite3.connect(copy)) as target:
         # The folder of the copy is not this account's: there is no place for a journal.
         target.execute("PRAGMA journal_mode = OFF")
         source.backup(target)
@@ -39,8 +38,15 @@ def save_file(database: str, copy: str) -> str:
 
 def revision_of_file(database: str) -> str:
     """Return the revision."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)) as file:
+    with closing(_opened(database)) as file:
         return file.execute(REVISION).fetchone()[0]
+
+
+def _opened(database: str) -> sqlite3.Connection:
+    """What is not there is not made; what a server that was killed left half done is taken back,
+    for which SQLite has to write."""
+    address = f"{Path(database).absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT)
 
 
 def main(verb: str, copy: str = "") -> None:

@@ -16,7 +16,11 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 FROM_THE_ENVIRONMENT = ("sdk", "dispatcher", "dask", "workflow_data", "user_interface")
 DASK_SIZE = ("mem_per_worker", "threads_per_worker", "num_workers")
-CLIENT_FOLDERS = ("dispatch_cache_dir", "results_dir")
+# The client's folders: their variables, and what they are below XDG_CACHE_HOME without.
+CLIENT_FOLDERS = {
+    "dispatch_cache_dir": ("COVALENT_DISPATCH_CACHE_DIR", "covalent/dispatches"),
+    "results_dir": ("COVALENT_RESULTS_DIR", "covalent/results"),
+}
 MODE = 0o640
 
 log = logging.getLogger(__name__)
@@ -48,20 +52,34 @@ def rewrite(path: Path, heartbeat_interval: int, codec: Codec | None = None) -> 
 
 def kept(old: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that no environment variable speaks for."""
-    new = {name: value for name, value in old.items() if name not in FROM_THE_ENVIRONMENT}
-    dask = old.get("dask", {})
+    tables = _tables(old, "")
+    new = {name: value for name, value in tables.items() if name not in FROM_THE_ENVIRONMENT}
+    dask = tables.get("dask", {})
     new["dask"] = {name: dask[name] for name in DASK_SIZE if name in dask}
     if "executors" in new:
-        new["executors"] = _without_defaults(new["executors"], old.get("sdk", {}))
+        executors = _tables(new["executors"], "executors.")
+        new["executors"] = _without_defaults(executors, tables.get("sdk", {}))
     return new
+
+
+def _tables(values: dict[str, Any], above: str) -> dict[str, dict[str, Any]]:
+    """Only these: clients can write anything, and Covalent fails over what is none."""
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            log.warning("covalent.conf: %s%s is no table of settings: dropped", above, name)
+    return {name: value for name, value in values.items() if isinstance(value, dict)}
 
 
 def _without_defaults(executors: dict[str, Any], sdk: dict[str, Any]) -> dict[str, Any]:
     """What was set for executors, without the folders that XDG_CACHE_HOME led to so far.
 
-    Those of the client, in the same file, tell where that was.
+    Those of the client, in the same file, tell where that was, if they were not set themselves.
     """
-    caches = [Path(str(sdk[name])).parent for name in CLIENT_FOLDERS if name in sdk]
+    caches = []
+    for name, (variable, default) in CLIENT_FOLDERS.items():
+        folder = str(sdk.get(name, ""))
+        if folder != os.environ.get(variable) and folder.endswith(f"/{default}"):
+            caches.append(Path(folder).parent)
     defaults = [str(folder) for cache in caches for folder in (cache, cache / "workdir")]
     return {
         executor: {name: value for name, value in values.items() if value not in defaults}

@@ -1,5 +1,6 @@
 """Covalent's database: made or upgraded before the server opens it, and put in order."""
 
+import getpass
 import os
 import sqlite3
 import warnings
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
-from covalent_service import secrets
+from covalent_service import places, secrets
 from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
 from covalent_service.postgresql import PostgreSQL, ProgramMissing
@@ -64,9 +65,11 @@ def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
         revision, head = store.current_revision(), store.current_head()
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(f"cannot open the database {_name(store)}: {_reason(error)}") from None
-    if revision == head:
-        return
     kind = store.engine.url.get_backend_name()
+    if revision == head:
+        if kind == "postgresql" and unproven.is_set():
+            _complete(store, settings)
+        return
     if kind == "sqlite":
         upgrade, instead = _upgrade_file, "move it away to start with a new one"
     elif revision is None:
@@ -82,9 +85,7 @@ def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
             NEEDS_ATTENTION,
         )
     try:
-        if revision is not None:
-            unproven.set()
-        upgrade(store, settings, revision)
+        upgrade(store, settings, revision, unproven)
     except Refusal:
         raise
     except Exception as error:
@@ -141,7 +142,9 @@ def cancel_unfinished(store: "DataStore") -> None:
         session.query(Lattice).filter(is_unfinished).update(change, synchronize_session=False)
 
 
-def _upgrade_file(store: "DataStore", settings: Settings, revision: str | None) -> None:
+def _upgrade_file(
+    store: "DataStore", settings: Settings, revision: str | None, unproven: Unproven
+) -> None:
     """Run the migrations on a copy and put it in place if they succeed.
 
     SQLite cannot take a failed migration back. This way neither a failure nor a power cut
@@ -152,6 +155,8 @@ def _upgrade_file(store: "DataStore", settings: Settings, revision: str | None) 
     file = Path(store.engine.url.database)
     draft = file.with_name(file.name + ".upgrading")
     address = f"sqlite+pysqlite:///{draft}"
+    if revision is not None:
+        unproven.set()
     try:
         _remove(draft)
         with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(draft)) as new:
@@ -163,7 +168,7 @@ def _upgrade_file(store: "DataStore", settings: Settings, revision: str | None) 
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
             _migrate(store)
-        _place_files(address, settings.data_dir)
+        places.put_right(address, settings.data_dir)
         with closing(sqlite3.connect(draft)) as new, new:
             if earlier:
                 earlier_workflows.put_back(new, earlier, settings.data_dir)
@@ -179,30 +184,32 @@ def _upgrade_file(store: "DataStore", settings: Settings, revision: str | None) 
         _remove(draft)
 
 
-def _upgrade_server(store: "DataStore", settings: Settings, revision: str) -> None:
+def _upgrade_server(
+    store: "DataStore", settings: Settings, revision: str, unproven: Unproven
+) -> None:
     """Copy the database to a file, run the migrations, bring the copy back if they fail.
 
     The copy stays: `covalentctl rollback` takes it (`src/database.rs`).
     """
     address = store.engine.url.render_as_string(hide_password=False)
-    server = PostgreSQL(address)
     copy = settings.home / f"database.{revision}.pgdump"
-    draft = copy.with_name(copy.name + ".new")
+    # Of this revision, the database is as it was, whatever an attempt before has left.
+    unproven.clear()
     try:
-        draft.touch(0o600)
-        server.save(str(draft))
-        os.replace(draft, copy)
-    except ProgramMissing as error:
-        raise ProgramMissing(
-            f"{error}, without which it is not backed up first (apt install postgresql-client, or "
-            "dnf install postgresql)"
+        server = PostgreSQL(address)
+        _copy_server(server, copy)
+    except (OSError, ValueError) as error:
+        raise Refusal(
+            f"the database {_name(store)} (revision {revision}) is not brought to the one of this "
+            f"Covalent, and is as it was: it cannot be copied to {copy} first "
+            f"({_reason(error)}). {_cure(error)}",
+            MIGRATION_FAILED,
         ) from None
-    finally:
-        _remove(draft)
+    unproven.set()
     store.engine.dispose()
     try:
         _migrate(store)
-        _place_files(address, settings.data_dir)
+        places.put_right(address, settings.data_dir)
     except Exception as error:
         try:
             server.load(str(copy))
@@ -216,49 +223,36 @@ def _upgrade_server(store: "DataStore", settings: Settings, revision: str) -> No
     SERVICE.info("database upgraded; %s has it as it was before", copy)
 
 
+def _copy_server(server: PostgreSQL, copy: Path) -> None:
+    draft = copy.with_name(copy.name + ".new")
+    try:
+        draft.touch(0o600)
+        server.save(str(draft))
+        os.replace(draft, copy)
+    finally:
+        _remove(draft)
+
+
+def _cure(error: Exception) -> str:
+    if isinstance(error, ProgramMissing):
+        return "Type: apt install postgresql-client, or dnf install postgresql"
+    return "For what pg_dump said, type: covalentctl logs -n 50"
+
+
+def _complete(store: "DataStore", settings: Settings) -> None:
+    """Do what is left of a migration that was ended after its first transaction."""
+    try:
+        places.put_right(store.engine.url.render_as_string(hide_password=False), settings.data_dir)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise Refusal(
+            f"the migration of {_name(store)} was cut off, and cannot be completed: "
+            f"{_reason(error)}",
+            MIGRATION_FAILED,
+        ) from None
+
+
 def _migrate(store: "DataStore") -> None:
     type(store).factory().run_migrations(logging_enabled=False)
-
-
-def _place_files(address: str, data_dir: Path) -> None:
-    """Note where files are as Covalent 0.240 does, which answers 500 for them otherwise.
-
-    Earlier ones noted <data>/<workflow>/node_0 and <file>, it notes <data> and
-    <workflow>/node_0/<file>; its migrations leave that as it is. And who moves a server moves
-    the files to the data directory of the new one, where the rows do not look for them.
-    """
-    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool)
-    with engine.begin() as database:
-        _place_rows(database, data_dir)
-
-
-def _place_rows(database: sqlalchemy.engine.Connection, data_dir: Path) -> None:
-    def rows(question: str) -> list[Any]:
-        return database.execute(sqlalchemy.text(question)).all()
-
-    workflows = {name for (name,) in rows("SELECT dispatch_id FROM lattices")}
-    moved = {name for name in workflows if (data_dir / name).is_dir()}
-
-    def split(path: str) -> tuple[str, str] | None:
-        folders = path.split("/")
-        start = next((i for i, folder in enumerate(folders) if folder in workflows), None)
-        if start is None:
-            return None
-        above = str(data_dir) if folders[start] in moved else "/".join(folders[:start])
-        return above, "/".join(folders[start:])
-
-    assets = sqlalchemy.text(
-        "UPDATE assets SET storage_path = :above, object_key = :below || '/' || object_key "
-        "WHERE id = :id"
-    )
-    for number, path in rows("SELECT id, storage_path FROM assets"):
-        if place := split(path):
-            database.execute(assets, {"above": place[0], "below": place[1], "id": number})
-    for table in ("lattices", "electrons"):
-        owners = sqlalchemy.text(f"UPDATE {table} SET storage_path = :path WHERE id = :id")
-        for number, path in rows(f"SELECT id, storage_path FROM {table}"):
-            if path and (place := split(path)):
-                database.execute(owners, {"path": "/".join(place), "id": number})
 
 
 def _create_schema(store: "DataStore") -> None:
@@ -266,8 +260,28 @@ def _create_schema(store: "DataStore") -> None:
     from alembic import command
     from covalent_dispatcher._db import models
 
-    models.Base.metadata.create_all(store.engine)
-    command.stamp(store.get_alembic_config(logging_enabled=False), "head")
+    try:
+        models.Base.metadata.create_all(store.engine)
+        command.stamp(store.get_alembic_config(logging_enabled=False), "head")
+    except sqlalchemy.exc.ProgrammingError as error:
+        raise Refusal(
+            f"Covalent's tables cannot be made in the database {_name(store)}: {_reason(error)}. "
+            f"Let its user make them{_how_to_let(store)}",
+            NEEDS_ATTENTION,
+        ) from None
+
+
+def _how_to_let(store: "DataStore") -> str:
+    """From PostgreSQL 15 on, that is the right of the database's owner."""
+    url = store.engine.url
+    if url.get_backend_name() != "postgresql":
+        return ""
+    role = url.username or getpass.getuser()
+    quote = store.engine.dialect.identifier_preparer.quote_identifier
+    return (
+        ": as a superuser of the database server, type: "
+        f"ALTER DATABASE {quote(url.database or role)} OWNER TO {quote(role)};"
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 from pathlib import Path
 
 from covalent_service import packages
@@ -14,18 +15,21 @@ MODE = 0o750
 def create(settings: Settings) -> None:
     """Make what is missing. What exists keeps its owner and its mode."""
     _create(settings.executor_dir)
-    for directory in (
+    own = (
         settings.config_file.parent,
         settings.data_dir,
         settings.cache_dir,
         settings.log_dir,
         settings.database_file.parent,
-        # A directory that is missing when Python first searches it is never looked at again.
-        *map(Path, packages.directories(os.environ)),
-    ):
+    )
+    # A directory that is missing when Python first searches it is never looked at again.
+    for directory in (*own, *map(Path, packages.directories(os.environ))):
         _create(directory)
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             raise _read_only(directory)
+        # Otherwise the server is ready, and the first workflow fails.
+        if directory in own and not os.access(directory, os.W_OK | os.X_OK):
+            raise _not_ours(directory)
 
 
 def _create(directory: Path) -> None:
@@ -39,6 +43,19 @@ def _create(directory: Path) -> None:
             "create it and give it to the user of the service",
             NEEDS_ATTENTION,
         ) from None
+
+
+def _not_ours(directory: Path) -> Refusal:
+    user = os.geteuid()
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        name = str(user)
+    return Refusal(
+        f"the user of the service ({name}) cannot write to {directory}; type: "
+        f"chown {name} {directory} && chmod u+rwx {directory} && systemctl start covalent",
+        NEEDS_ATTENTION,
+    )
 
 
 def _read_only(directory: Path) -> Refusal:

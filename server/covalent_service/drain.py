@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException  # Covalent answers 400 for every FastAPI one
 
-FILE = "draining"  # in the unit's RuntimeDirectory=, which systemd removes when the server stops
+FILE = "draining"  # in the unit's RuntimeDirectory=
 
 
 def refuse_new_workflows(app: Any, run_directory: Path) -> None:
@@ -16,6 +16,8 @@ def refuse_new_workflows(app: Any, run_directory: Path) -> None:
     """
     start = app.start
     mark = run_directory / FILE
+    # A drain ends with the server that it was for. systemd removes the folder; a container keeps it.
+    mark.unlink(missing_ok=True)
 
     @functools.wraps(start)
     async def start_unless_draining(dispatch_id: str) -> str:

@@ -101,39 +101,41 @@ class _Return:
             )
 
     def _workflow(self, row: Row, folder: Path) -> None:
-        old = self._old_folder(row, folder)
         new = {
             **row,
-            "executor_data": self._json(old, row, "executor_data_filename"),
-            "workflow_executor_data": self._json(old, row, "workflow_executor_data_filename"),
+            "executor_data": self._json(folder, row, "executor_data_filename"),
+            "workflow_executor_data": self._json(folder, row, "workflow_executor_data_filename"),
             "root_dispatch_id": row["root_dispatch_id"] or row["dispatch_id"],
         }
-        assets = self._convert(old, new, folder, WORKFLOW_FILES, WORKFLOW_ASSET_FILENAME_MAP)
+        assets = self._convert(new, folder, WORKFLOW_FILES, WORKFLOW_ASSET_FILENAME_MAP)
         self._insert("lattices", new)
         self._link("lattice_assets", row["id"], assets)
 
     def _task(self, row: Row, folder: Path) -> None:
-        old = self._old_folder(row, folder)
         new = {
             **row,
-            "executor_data": self._json(old, row, "executor_data_filename"),
+            "executor_data": self._json(folder, row, "executor_data_filename"),
             # What Covalent gives each task that is not packed together with others.
             "task_group_id": row["transport_graph_node_id"],
         }
         if "job_id" not in row:
             job = {"cancel_requested": 0, "status": "NEW_OBJECT", "job_handle": "null"}
             new["job_id"] = self._insert("jobs", job)
-        assets = self._convert(old, new, folder, TASK_FILES, ELECTRON_ASSET_FILENAME_MAP)
+        assets = self._convert(new, folder, TASK_FILES, ELECTRON_ASSET_FILENAME_MAP)
         self._insert("electrons", new)
         self._link("electron_assets", row["id"], assets)
 
-    def _old_folder(self, row: Row, folder: Path) -> Path:
-        """In the data directory, where who moves a server puts them, or where they were."""
-        here = self._data_dir / folder
-        return here if here.is_dir() else Path(row["storage_path"])
+    def _old_file(self, row: Row, folder: Path, column: str) -> Path:
+        """In the data directory, where who moves a server puts it, or where it was.
+
+        Of each file, since an attempt that failed leaves new ones in a folder that was not there.
+        """
+        here = self._data_dir / folder / row[column]
+        there = row["storage_path"] and Path(row["storage_path"], row[column])
+        return there if there and not here.is_file() else here
 
     def _convert(
-        self, old: Path, row: Row, folder: Path, files: dict[str, str], names: dict[str, str]
+        self, row: Row, folder: Path, files: dict[str, str], names: dict[str, str]
     ) -> list[tuple[str, Path, int]]:
         """Write each file anew and name it in the row; return key, place and size of each."""
         place = self._data_dir / folder
@@ -141,41 +143,42 @@ class _Return:
         written = []
         for key, column in files.items():
             name = names[key]
-            content = self._content(old, row, column, name)
-            if content and place / name != old / (row.get(column) or ""):
-                (place / name).write_bytes(content)
+            content = self._content(folder, row, column, name)
+            old = row.get(column) and self._old_file(row, folder, column)
+            if content and place / name != old:
+                _write(place / name, content)
             row[column] = name
             written.append((key, folder / name, len(content)))
         row["storage_type"], row["storage_path"] = "file", str(place)
         return written
 
-    def _content(self, old: Path, row: Row, column: str, name: str) -> bytes:
+    def _content(self, folder: Path, row: Row, column: str, name: str) -> bytes:
         if column == "hooks_filename":
-            hooks = {hook: self._read(old, row, f"{hook}_filename") for hook in HOOKS}
+            hooks = {hook: self._read(folder, row, f"{hook}_filename") for hook in HOOKS}
             return _as_json({hook: value for hook, value in hooks.items() if value}).encode()
         if not name.endswith(".tobj"):
-            return self._bytes(old, row, column)
-        value = self._read(old, row, column)
+            return self._bytes(folder, row, column)
+        value = self._read(folder, row, column)
         if value is None:
             return b""
         return _inputs(value) if column == "inputs_filename" else _transportable(value)
 
-    def _json(self, old: Path, row: Row, column: str) -> str:
-        return _as_json(self._read(old, row, column) or {})
+    def _json(self, folder: Path, row: Row, column: str) -> str:
+        return _as_json(self._read(folder, row, column) or {})
 
-    def _read(self, old: Path, row: Row, column: str) -> Any:
-        content = self._bytes(old, row, column)
+    def _read(self, folder: Path, row: Row, column: str) -> Any:
+        content = self._bytes(folder, row, column)
         try:
             return _Unpickler(io.BytesIO(content)).load() if content else None
         except Exception as error:  # a damaged pickle can fail in any way
-            self._without.append(f"{old / row[column]} ({error})")
+            self._without.append(f"{self._old_file(row, folder, column)} ({error})")
             return None
 
-    def _bytes(self, old: Path, row: Row, column: str) -> bytes:
+    def _bytes(self, folder: Path, row: Row, column: str) -> bytes:
         if not row.get(column):
             return b""
         try:
-            return (old / row[column]).read_bytes()
+            return self._old_file(row, folder, column).read_bytes()
         except OSError as error:
             self._without.append(f"{error.filename} ({error.strerror})")
             return b""
@@ -199,6 +202,13 @@ class _Return:
             }
             link = {"meta_id": owner, "asset_id": self._insert("assets", asset), "key": key}
             self._insert(table, link)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all: the next attempt takes what is there for an old file."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.write_bytes(content)
+    os.replace(draft, file)
 
 
 class _Transportable:

@@ -3,14 +3,19 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from covalent_service.logs import SERVICE
 
 FILE = "interrupted.json"  # in the account's home, where `covalentctl status` looks
-LINES = 20  # workflows that the journal names; the file has all of them
+LINES = 20  # workflows that the journal names; the file has more of them
+NEWS = timedelta(days=7)  # as long `covalentctl status` shows them
+# Together less than the mebibyte that is read of the file (`src/cli/status/mod.rs`).
+KEPT = 1000  # workflows
+LETTERS = 64  # of a name, which the client gave
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,36 @@ def report(workflows: Sequence[Workflow], home: Path) -> None:
         name = "".join(letter if letter.isprintable() else "?" for letter in workflow.lattice_name)
         SERVICE.warning("interrupted: %s (%s)", workflow.dispatch_id, name)
     if len(workflows) > LINES:
-        SERVICE.warning("interrupted: %d more, listed in %s", len(workflows) - LINES, home / FILE)
-    content = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "workflows": [asdict(workflow) for workflow in workflows],
-    }
-    draft = home / f"{FILE}.new"
+        SERVICE.warning("interrupted: %d more; %s has them", len(workflows) - LINES, home / FILE)
+    _keep(workflows, home / FILE)
+
+
+def _keep(workflows: Sequence[Workflow], file: Path) -> None:
+    """Put them before those of the last days; no report takes the place of an earlier one."""
+    now = datetime.now(timezone.utc)
+    when = now.isoformat(timespec="seconds")
+    new = [_entry(workflow.dispatch_id, workflow.lattice_name, when) for workflow in workflows]
+    content = {"when": when, "workflows": [*new, *_earlier(file, now)][:KEPT]}
+    draft = file.with_name(f"{file.name}.new")
     try:
         draft.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(draft, home / FILE)
+        os.replace(draft, file)
     except OSError as error:
-        SERVICE.warning("%s cannot be written: %s", home / FILE, error.strerror)
+        SERVICE.warning("%s cannot be written: %s", file, error.strerror)
+
+
+def _earlier(file: Path, now: datetime) -> list[dict[str, str]]:
+    """What the file has that is still news; a damaged one has nothing."""
+    try:
+        content = json.loads(file.read_text())
+        entries = [
+            _entry(old["dispatch_id"], old["lattice_name"], old.get("when", content["when"]))
+            for old in content["workflows"]
+        ]
+        return [old for old in entries if now - datetime.fromisoformat(old["when"]) < NEWS]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _entry(dispatch_id: Any, name: Any, when: Any) -> dict[str, str]:
+    return {"dispatch_id": str(dispatch_id), "lattice_name": str(name)[:LETTERS], "when": str(when)}

@@ -5,9 +5,10 @@ Nothing but the standard library: `snapshot.py` is run without an environment.
 
 import csv
 import os
+import re
 import shutil
 import subprocess
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 REVISION = "SELECT version_num FROM alembic_version"  # Alembic's own table
 
@@ -17,6 +18,16 @@ TABLES = (
     "FROM pg_tables WHERE tableowner = current_user"
 )
 LOCK_TIMEOUT = 60  # seconds
+
+# As SQLAlchemy 1.4 takes an address apart (sqlalchemy/engine/url.py): a password may hold
+# whatever is no "@", in user and password alone %XX stands for a character.
+ADDRESS = re.compile(
+    r"[\w+]+://"
+    r"(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<address>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<dbname>[^?]*))?"
+    r"(?:\?(?P<query>.*))?"
+)
 
 
 class ProgramMissing(OSError):
@@ -87,15 +98,20 @@ class PostgreSQL:
 
 
 def _service(address: str) -> str:
-    """SQLAlchemy's address as a connection service file (libpq, "The Connection Service File")."""
-    parts = urlsplit(address)
+    """SQLAlchemy's address as a connection service file (libpq, "The Connection Service File").
+
+    No error tells anything of the address, which may hold a password.
+    """
+    parts = ADDRESS.fullmatch(address)
+    if not parts:
+        raise ValueError("the address of the database cannot be taken apart")
     values = {
-        "host": parts.hostname,
-        "port": parts.port,
-        "user": parts.username and unquote(parts.username),
-        "password": parts.password and unquote(parts.password),
-        "dbname": unquote(parts.path.lstrip("/")),
-        **dict(parse_qsl(parts.query)),
+        "host": parts["address"] or parts["host"],
+        "port": parts["port"],
+        "user": parts["user"] and unquote(parts["user"]),
+        "password": parts["password"] and unquote(parts["password"]),
+        "dbname": parts["dbname"],
+        **dict(parse_qsl(parts["query"] or "")),
     }
     lines = [f"{name}={value}" for name, value in values.items() if value]
     if any("\n" in line for line in lines):

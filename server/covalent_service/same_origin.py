@@ -3,12 +3,14 @@
 Covalent answers every page with `Access-Control-Allow-Origin`, so that whatever a person of
 this machine has open in a browser could read workflows and dispatch code. Browsers tell the
 page's site in `Origin`, and in `Host` the name that they looked the server up by; programs that
-are no browsers, Covalent's clients among them, send no `Origin` and a `Host` of ours.
+are no browsers, Covalent's clients among them, send no `Origin` and a `Host` of ours. Nor does a
+browser send `Origin` where a page asks its own site, so that the name in `Host` counts too: whoever
+owns the name of a page can make it point to this machine ("DNS rebinding").
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,10 +23,20 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 class SameOrigin:
     """An ASGI application around another one, which answers strangers itself."""
 
-    def __init__(self, inner: Application, names: Iterable[str], any_host: bool) -> None:
-        """`names` are the server's own; with `any_host`, clients may call it by others too."""
+    def __init__(
+        self,
+        inner: Application,
+        names: Iterable[str],
+        any_host: bool,
+        machine: Iterable[str] = (),
+    ) -> None:
+        """`names` are the server's own, and `machine` those that it has in common with others.
+
+        With `any_host`, clients may call it by whatever has no dot, too.
+        """
         self._inner = inner
-        self._names = {name.lower() for name in (*LOOPBACK, *names)}
+        self._sites = {name.lower() for name in names} - set(LOOPBACK)
+        self._names = self._sites | {name.lower() for name in (*LOOPBACK, *machine)}
         self._any_host = any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,16 +51,31 @@ class SameOrigin:
     def _refusal(self, scope: Scope) -> str:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "").lower()
-        if not self._any_host and host and _name(host) not in self._names:
-            # A name that somebody else made point to this machine ("DNS rebinding").
+        if host and not self._is_ours(_name(host)):
             return _sentence("this server is not known by the name", _name(host), _name(host))
         origin = headers.get(b"origin")
         if origin is None:
             return ""
-        place = urlsplit(origin.lower()).netloc
-        if place and (place == host or _name(place) in self._names - set(LOOPBACK)):
+        _, _, place = origin.lower().partition("://")
+        if place and (place == host or _name(place) in self._sites):
             return ""
         return _sentence("a page of another site has no access:", origin, _name(place))
+
+    def _is_ours(self, name: str) -> bool:
+        if name in self._names or _is_address(name):
+            return True
+        # Clients' own networks may know it by names that this machine does not know; those that
+        # anybody can own have a dot.
+        return self._any_host and "." not in name
+
+
+def _is_address(name: str) -> bool:
+    """Whoever asked by it looked no name up."""
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _name(place: str) -> str:

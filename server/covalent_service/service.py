@@ -34,6 +34,8 @@ REQUESTS_TIMEOUT = 2
 # Seconds for the whole stop. Local workflows are cancelled at once; remote executors
 # (clusters, clouds) are told to cancel their jobs, and that takes a while.
 STOP_TIMEOUT = 12
+# Seconds after that for what the database is told, which may be what does not answer.
+FINISH_TIMEOUT = 8
 
 
 class StopRequested(BaseException):
@@ -152,6 +154,7 @@ class _Service:
                 app.fastapi_app,
                 names=(self._settings.address, *self._settings.allowed_hosts),
                 any_host=self._settings.all_interfaces,
+                machine=self._machine_names(),
             ),
             log_config=app.log_config(),
             timeout_graceful_shutdown=REQUESTS_TIMEOUT,
@@ -159,6 +162,10 @@ class _Service:
         uvicorn_loggers = map(logging.getLogger, ("uvicorn.error", "uvicorn.access"))
         logs.to_file(self._settings.log_dir, logger.app_log, *uvicorn_loggers)
         return config
+
+    def _machine_names(self) -> tuple[str, ...]:
+        """Where the network is not served, nobody needs them, and looking for them takes time."""
+        return (socket.gethostname(), socket.getfqdn()) if self._settings.all_interfaces else ()
 
     def _start_cluster(self) -> Any:
         self._notifier.status("starting the Dask cluster")
@@ -196,7 +203,9 @@ class _Service:
 
     def _give_up(self) -> None:
         SERVICE.error("not stopped after %d seconds: ended by force", STOP_TIMEOUT)
-        self._finish()
+        last = Thread(target=self._finish, name="finish", daemon=True)
+        last.start()
+        last.join(FINISH_TIMEOUT)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(self._exit_code)
@@ -205,12 +214,18 @@ class _Service:
         """Nothing runs any more: say so in the database, which Covalent does not always."""
         with self._finishing:
             children.kill()
-            running = (*self._running, *database.unfinished(self._store))
-            database.cancel_unfinished(self._store)
-            # Some of them may have come to their own end since.
-            ended = database.cancelled(self._store, dict.fromkeys(running))
-            interrupted.report(ended, self._settings.home)
-            self._running = []
+            try:
+                self._note_interrupted()
+            except Exception:
+                SERVICE.exception("what was interrupted cannot be noted in the database")
+
+    def _note_interrupted(self) -> None:
+        running = (*self._running, *database.unfinished(self._store))
+        database.cancel_unfinished(self._store)
+        # Some of them may have come to their own end since.
+        ended = database.cancelled(self._store, dict.fromkeys(running))
+        interrupted.report(ended, self._settings.home)
+        self._running = []
 
 
 class _Server(uvicorn.Server):

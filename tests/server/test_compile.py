@@ -8,6 +8,15 @@ from tempfile import TemporaryDirectory
 
 import launcher
 
+# As the kernel does when it is out of memory.
+KILLED = """
+import importlib, os, signal, sys
+sys.path.insert(0, {server!r})
+script = importlib.import_module("compile")
+script.py_compile.compile = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(script.main({library!r}))
+"""
+
 
 class Compile(unittest.TestCase):
     def setUp(self):
@@ -27,6 +36,7 @@ class Compile(unittest.TestCase):
             [sys.executable, "-I", "-S", "-B", script, library, *arguments],
             capture_output=True,
             text=True,
+            timeout=60,
         )
 
     def compile(self, *arguments):
@@ -48,7 +58,7 @@ class Compile(unittest.TestCase):
         self.compile()
         code = f"import sys; sys.path.insert(0, {str(self.packages)!r}); import b"
         done = subprocess.run(
-            [sys.executable, "-B", "-v", "-c", code], capture_output=True, text=True
+            [sys.executable, "-B", "-v", "-c", code], capture_output=True, text=True, timeout=60
         )
         bytecode = next((self.packages / "__pycache__").glob("b.*"))
         self.assertIn(f"# code object from '{bytecode}'", done.stderr)
@@ -58,6 +68,14 @@ class Compile(unittest.TestCase):
         done = self.run_script()
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertRegex(done.stderr, r"^/\S+/a/(first|second)\.py: \[Errno \d+\] .*\n$")
+
+    def test_a_process_that_is_killed_is_a_failure_and_not_waited_for(self):
+        killed = KILLED.format(server=str(launcher.DIRECTORY), library=str(self.packages))
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", killed], capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"^a process that compiled was killed.*\n$")
 
 
 if __name__ == "__main__":

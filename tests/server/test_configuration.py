@@ -4,6 +4,7 @@ import os
 import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 import launcher  # noqa: F401
 from covalent_service import configuration
@@ -60,6 +61,38 @@ class Rewrite(unittest.TestCase):
         self.assertEqual(
             self.rewrite()["executors"], {"local": {}, "dask": old["executors"]["dask"]}
         )
+
+    def test_folders_that_were_set_do_not_tell_where_the_caches_were(self):
+        # Two variables say where the client's are, and on the page Settings was set the rest.
+        for above, variables in (
+            ("/mine", {}),  # taken away again by now
+            ("/mine/covalent", {"COVALENT_DISPATCH_CACHE_DIR": "/mine/covalent/dispatches"}),
+        ):
+            old = {
+                "sdk": {
+                    "dispatch_cache_dir": f"{above}/dispatches",
+                    "results_dir": "/old/covalent/results",
+                },
+                "executors": {"local": {"cache_dir": above, "workdir": "/old/covalent/workdir"}},
+            }
+            self.path.write_text(json.dumps(old))
+            with self.subTest(above), mock.patch.dict(os.environ, variables):
+                self.assertEqual(self.rewrite()["executors"], {"local": {"cache_dir": above}})
+
+    def test_what_is_no_table_is_dropped_with_a_line(self):
+        for wrong, name in (
+            ({"executors": {"mine": "x", "dask": {"log_stdout": "a"}}}, "executors.mine"),
+            ({"executors": "x"}, "executors"),
+            ({"dask": 3}, "dask"),
+            ({"sdk": [], "executors": {"dask": {"log_stdout": "a"}}}, "sdk"),
+        ):
+            with self.subTest(wrong):
+                self.path.write_text(json.dumps(wrong))
+                with self.assertLogs("covalent_service", logging.WARNING) as logs:
+                    new = self.rewrite()
+                self.assertIn(f"{name} is no table", logs.output[0])
+                self.assertEqual(new["dask"], {})
+                self.assertIn(new.get("executors"), (None, {"dask": {"log_stdout": "a"}}))
 
     def test_first_start(self):
         self.assertEqual(self.rewrite(), {"dask": {}, "dispatcher": {"heartbeat_interval": 9}})

@@ -108,6 +108,7 @@ class Launcher(unittest.TestCase):
                 env={"HOME": home, "COVALENT_SVC_PORT": str(busy.getsockname()[1])},
                 capture_output=True,
                 text=True,
+                timeout=60,
             )
             self.assertEqual(done.returncode, 1)
             self.assertEqual(len(done.stderr.splitlines()), 1)
@@ -120,6 +121,7 @@ class Launcher(unittest.TestCase):
             env={"HOME": "/nonexistent", "LOGLEVEL": "loud"},
             capture_output=True,
             text=True,
+            timeout=60,
         )
         self.assertEqual(done.returncode, 78)
         self.assertEqual(len(done.stderr.splitlines()), 1)

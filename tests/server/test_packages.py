@@ -85,7 +85,12 @@ class Announce(unittest.TestCase):
             environ = {"HOME": home}
             packages.announce(environ)
             done = subprocess.run(
-                ["pip", "--version"], env=environ, capture_output=True, text=True, check=True
+                ["pip", "--version"],
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
             )
         self.assertIn(f"(python {sys.version_info.major}.{sys.version_info.minor})", done.stdout)
 

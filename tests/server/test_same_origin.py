@@ -12,7 +12,7 @@ async def _inner(scope, _receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
-def answer(kind="http", *, names=(), any_host=False, **headers):
+def answer(kind="http", *, names=(), any_host=False, machine=(), **headers):
     """The status of the answer, or the code of the close."""
     sent = []
 
@@ -23,7 +23,7 @@ def answer(kind="http", *, names=(), any_host=False, **headers):
         "type": kind,
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    asyncio.run(SameOrigin(_inner, names, any_host)(scope, None, send))
+    asyncio.run(SameOrigin(_inner, names, any_host, machine)(scope, None, send))
     return sent[0].get("status") or sent[0]["code"]
 
 
@@ -35,7 +35,7 @@ class SameOriginTest(unittest.TestCase):
         self.assertEqual(answer(), 200)  # HTTP/1.0
 
     def test_pages_of_other_sites_are_refused(self):
-        for origin in ("http://evil.example", "null", "", "http://localhost:3000", "file://"):
+        for origin in ("http://evil.example", "null", "", "http://localhost:3000", "file://", "http://["):
             with self.subTest(origin):
                 self.assertEqual(answer(host="localhost:48008", origin=origin), 403)
         self.assertEqual(answer("websocket", host="localhost:48008", origin="http://evil"), 1008)
@@ -44,9 +44,26 @@ class SameOriginTest(unittest.TestCase):
         self.assertEqual(answer(host="evil.example:48008"), 403)
         self.assertEqual(answer(host="evil.example", origin="http://evil.example"), 403)
 
-    def test_a_server_for_the_network_may_have_any_name_and_refuses_pages_all_the_same(self):
-        self.assertEqual(answer(any_host=True, host="server:48008", origin="http://server:48008"), 200)
-        self.assertEqual(answer(any_host=True, host="server:48008", origin="http://evil.example"), 403)
+    def test_nobody_owns_an_address(self):
+        for place in ("127.0.0.2:48008", "192.0.2.1:48008", "192.0.2.1", "[2001:db8::1]:48008"):
+            with self.subTest(place):
+                self.assertEqual(answer(host=place), 200)
+                self.assertEqual(answer(host=place, origin=f"http://{place}"), 200)
+        self.assertEqual(answer(host="192.0.2.1:48008", origin="http://192.0.2.1:3000"), 403)
+        self.assertEqual(answer(host="192.0.2.1.evil.example"), 403)
+
+    def test_a_server_for_the_network_may_have_any_name_without_a_dot_and_no_stranger(self):
+        def ask(host, **headers):
+            return answer(any_host=True, machine=("server.example.org",), host=host, **headers)
+
+        for name in ("server:48008", "server.example.org:48008"):
+            self.assertEqual(ask(name), 200)
+            self.assertEqual(ask(name, origin=f"http://{name}"), 200)
+            self.assertEqual(ask(name, origin="http://evil.example"), 403)
+        self.assertEqual(ask("server.example.org", origin="http://server.example.org:3000"), 403)
+        # A page of that name, which points to this machine by now, and asks its own site.
+        self.assertEqual(ask("evil.example:48008"), 403)
+        self.assertEqual(ask("evil.example:48008", origin="http://evil.example:48008"), 403)
 
     def test_a_proxy_may_be_named(self):
         names = ("covalent.example.org",)

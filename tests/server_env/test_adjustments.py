@@ -344,6 +344,7 @@ class Configuration(unittest.TestCase):
             capture_output=True,
             text=True,
             check=True,
+            timeout=60,
         ).stdout.strip()
 
     def test_covalent_still_ignores_the_environment_after_the_first_time(self):

@@ -111,6 +111,25 @@ class EarlierVersions(unittest.TestCase):
                 self.assert_shown(server, names["finished"])
                 self.assertEqual(contents(theirs), before)
 
+    def test_an_attempt_that_was_cut_off_loses_nothing_to_the_next_one(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            theirs = server.home / "theirs"
+            names = left_by("0.220.0.post2", server, files=theirs)
+            before = contents(theirs)
+            # In the way of the last file that the migration writes for a task.
+            data = server.database.parent / "data"
+            obstacle = data / names["nested"] / "node_0/hooks.json"
+            obstacle.mkdir(parents=True)
+            self.assertEqual(server.refuse(), 79)
+            self.assertIn("IsADirectoryError", server.output)
+            self.assertTrue((data / names["finished"] / "node_0/stdout.log").exists())
+            obstacle.rmdir()
+            server.start()
+            self.assertNotIn("lost", server.output)
+            self.assertEqual(server.client(FETCH.format(names=names)), FETCHED)
+            self.assert_shown(server, names["finished"])
+            self.assertEqual(contents(theirs), before)
+
     def assert_shown(self, server, dispatch_id):
         """In the UI, as it asks."""
         workflow = f"/api/v1/dispatches/{dispatch_id}"
@@ -156,6 +175,7 @@ class EarlierVersions(unittest.TestCase):
                     env=server.variables,
                     capture_output=True,
                     text=True,
+                    timeout=60,
                 )
                 self.assertIn("IntegrityError", done.stderr)
 

@@ -69,7 +69,7 @@ client.emit("pty-input", {{"input": "echo $((6*7))\\n"}})
 text = ""
 try:
     while "42" not in text:
-        text += client.receive(timeout=3)[1]["output"]
+        text += client.receive(timeout={seconds})[1]["output"]
     print("42", flush=True)
 except socketio.exceptions.TimeoutError:
     print("silence", flush=True)
@@ -120,6 +120,27 @@ async def main():
 print(asyncio.run(main()))
 """
 
+# A database that never answers, and who waits for it.
+GIVE_UP = """
+import pathlib, sys
+sys.path.append(sys.argv[1])
+from threading import Event, Thread
+from types import SimpleNamespace
+from covalent_service import database, notify, service
+
+service.FINISH_TIMEOUT = 0.2
+asked = Event()
+def silent(_store):
+    asked.set()
+    Event().wait()
+database.unfinished = silent
+stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, notify.Notifier())
+stopping._exit_code = 7
+Thread(target=stopping._finish, daemon=True).start()
+asked.wait()
+stopping._give_up()
+"""
+
 DOWNGRADE = """
 from covalent_dispatcher._db.datastore import workflow_db as store
 from alembic import command
@@ -130,8 +151,16 @@ command.downgrade(store.get_alembic_config(False), "7b40a55c0752")
 def downgrade(server):
     """Bring the database to the schema of Covalent 0.238."""
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DOWNGRADE], env=server.variables, check=True
+        [sys.executable, "-W", "ignore", "-c", DOWNGRADE],
+        env=server.variables,
+        check=True,
+        timeout=60,
     )
+
+
+def terminal(server, is_on):
+    """What it answers: one that is on may take its time, one that is off takes all of it."""
+    return server.client(TERMINAL.format(port=server.port, seconds=30 if is_on else 3))
 
 
 def wait_for(condition, seconds=20):
@@ -186,17 +215,18 @@ class Running(unittest.TestCase):
         ):
             address = str(server.home / "notify")
             systemd.bind(address)
-            server.start(NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000")
-            time.sleep(1)
+            # A server that takes as long to answer on a busy machine sends no ping.
+            server.start(NOTIFY_SOCKET=address, WATCHDOG_USEC="20000000")
+            systemd.settimeout(30)
+            kinds = []
+
+            def read_until(kind):
+                while kinds[-1:] != [kind]:
+                    kinds.append(systemd.recv(4096).decode().split("=")[0])
+
+            read_until("WATCHDOG")
             server.stop()
-            systemd.setblocking(False)
-            messages = []
-            while True:
-                try:
-                    messages.append(systemd.recv(4096).decode())
-                except BlockingIOError:
-                    break
-            kinds = [message.split("=")[0] for message in messages]
+            read_until("STOPPING")
             self.assertLess(kinds.index("STATUS"), kinds.index("READY"))
             self.assertLess(kinds.index("READY"), kinds.index("WATCHDOG"))
             self.assertLess(kinds.index("WATCHDOG"), kinds.index("STOPPING"))
@@ -268,11 +298,17 @@ class Running(unittest.TestCase):
                     self.assertEqual(refused.exception.code, 403)
                     refused.exception.close()
 
+    def test_is_ready_at_a_name_of_another_address_than_localhosts(self):
+        # "127.2" stands for a name: it is looked up, and 127.0.0.2 is what comes of it.
+        with Served(COVALENT_DISABLE_DASK="1", COVALENT_DISPATCHER_ADDR="127.2") as server:
+            server.start()
+            self.assertEqual(server.listening(), {("127.0.0.2", server.port)})
+
     def test_terminal_is_off_unless_asked_for(self):
         for asked, answer in (("", "silence"), ("1", "42")):
             with self.subTest(asked=asked), Served(COVALENT_DISABLE_DASK="1") as server:
                 server.start(COVALENT_UI_TERMINAL=asked)
-                self.assertEqual(server.client(TERMINAL.format(port=server.port)), answer)
+                self.assertEqual(terminal(server, is_on=bool(asked)), answer)
 
 
 class Stopping(unittest.TestCase):
@@ -318,6 +354,25 @@ class Stopping(unittest.TestCase):
                 self.assertTrue(gone(children))
                 self.assertIn(f"interrupted: {dispatch_id} (workflow)", server.output)
                 self.assertEqual(server.interrupted(), [dispatch_id])
+
+    def test_a_database_that_fails_does_not_hold_it_up(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            server.query("ALTER TABLE lattices RENAME TO gone")
+            code, seconds = server.stop()
+            self.assertEqual(code, 0, server.output)
+            self.assertLess(seconds, STOP_LIMIT)
+            self.assertIn("what was interrupted cannot be noted in the database", server.output)
+
+    def test_by_force_it_ends_whatever_the_database_does(self):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", GIVE_UP, str(LAUNCHER)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertIn("ended by force", done.stderr)
 
     def test_while_starting(self):
         with Served() as server:
@@ -365,6 +420,14 @@ class Stopping(unittest.TestCase):
             (server.home / "draining").unlink()
             later = server.client(RESULT.format(what="ct.dispatch(workflow)(1)"))
             wait_for(lambda: server.status_of(later) == "COMPLETED")
+
+    def test_a_drain_ends_with_the_server_that_it_was_for(self):
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            (server.home / "draining").touch()  # as in a container, where nobody removes it
+            server.start(RUNTIME_DIRECTORY=str(server.home))
+            code = LONG_CHAIN.format(executor="local").replace("sleep(60)", "sleep(0)")
+            dispatch_id = server.client(code)
+            wait_for(lambda: server.status_of(dispatch_id) == "COMPLETED")
 
     def test_cluster_is_killed(self):
         with Served() as server:
@@ -487,6 +550,7 @@ class Verifying(unittest.TestCase):
             cwd="/",
             capture_output=True,
             text=True,
+            timeout=60,
         )
 
     def test_good_environment(self):

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from served import LAUNCHER, Served, free_port
-from test_service import TERMINAL
+from test_service import terminal
 
 FILE = LAUNCHER.parent / "systemd/covalent.env"
 
@@ -81,10 +81,10 @@ Path(__file__).with_suffix(".loaded").touch()
 class Life:
     """One life of the server, after a workflow in it, and a try of the terminal."""
 
-    def __init__(self, server, executor, terminal):
+    def __init__(self, server, executor, terminal_is_on=None):
         self.server = server
         self.seen = json.loads(server.client(SEEN.format(executor=executor))) or {}
-        self.terminal = server.client(TERMINAL.format(port=server.port)) if terminal else None
+        self.terminal = None if terminal_is_on is None else terminal(server, terminal_is_on)
         self.listening = server.listening()
         self.output = server.output
 
@@ -222,7 +222,7 @@ class Variables(unittest.TestCase):
             self.assertEqual(shown, documented())
 
             server.start()
-            first = Life(server, "dask", terminal=True)
+            first = Life(server, "dask", terminal_is_on=False)
             for _, variables in planned:
                 for name, (value, effect) in variables.items():
                     self.assertFalse(effect(value, first), f"{name} at the first start")
@@ -232,7 +232,7 @@ class Variables(unittest.TestCase):
                 values = {name: value for name, (value, _) in variables.items()}
                 server.port = int(values.get("COVALENT_SVC_PORT", port))
                 server.start(**values)
-                life = Life(server, executor, terminal="COVALENT_UI_TERMINAL" in variables)
+                life = Life(server, executor, "COVALENT_UI_TERMINAL" in variables or None)
                 for name, (value, effect) in variables.items():
                     with self.subTest(name=name):
                         self.assertTrue(effect(value, life), life.output[-2000:])
