@@ -35,7 +35,8 @@ class SameOriginTest(unittest.TestCase):
         self.assertEqual(answer(), 200)  # HTTP/1.0
 
     def test_pages_of_other_sites_are_refused(self):
-        for origin in ("http://evil.example", "null", "", "http://localhost:3000", "file://", "http://["):
+        strangers = ("http://evil.example", "http://localhost:3000", "null", "", "file://", "http://[")
+        for origin in strangers:
             with self.subTest(origin):
                 self.assertEqual(answer(host="localhost:48008", origin=origin), 403)
         self.assertEqual(answer("websocket", host="localhost:48008", origin="http://evil"), 1008)

@@ -57,10 +57,8 @@ class File(unittest.TestCase):
                 done = self.snapshot(*words)
                 self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "whole\n", ""))
         with closing(sqlite3.connect(self.copy)) as copy:
-            self.assertEqual(
-                copy.execute("SELECT DISTINCT substr(text, 1, 1), count(*) FROM filling").fetchall(),
-                [("x", 100)],
-            )
+            whole = "SELECT count(*) FROM filling WHERE text LIKE 'x%'"
+            self.assertEqual(copy.execute(whole).fetchone(), (100,))
 
     def test_what_is_not_there_is_not_made(self):
         os.unlink(self.database)

@@ -65,7 +65,7 @@ class Server(unittest.TestCase):
     def test_without_a_copy_it_is_left_untouched_and_unmarked(self):
         program = self.replaced(database, "PostgreSQL")
         for error, typed in (
-            (ProgramMissing("no pg_dump"), "apt install postgresql-client, or dnf install postgresql"),
+            (ProgramMissing("no"), "apt install postgresql-client, or dnf install postgresql"),
             (ProgramFailed("pg_dump ended with status 1"), "covalentctl logs -n 50"),
             (OSError(28, "No space left on device"), "covalentctl logs -n 50"),
         ):
