@@ -58,7 +58,7 @@ struct Report {
     draining: bool,
     /// The environment that the server runs from, where it is not the active one: a restart is due.
     runs_from: Option<String>,
-    /// The workflows that the server's end interrupted last; for root and the service account.
+    /// The workflows that the server's end interrupted of late; for root and the service account.
     interrupted: Option<Interrupted>,
     /// The plugins that packages of the system have brought.
     plugins: Vec<Row>,

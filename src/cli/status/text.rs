@@ -37,7 +37,7 @@ impl Report {
             rows.push((
                 "interrupted",
                 format!(
-                    "{count} by the server's end, {when}{names}\n\
+                    "{count} by the server's end in a week, last {when}{names}\n\
                      Next: ct.redispatch(ID, reuse_previous_results=True)()"
                 ),
             ));
