@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
+use machine::Output;
 
 use crate::server::Server;
 use crate::tiny;
 
 /// A repository, its publisher's keys, and a folder to work in.
+/// The longest that any program takes, on two busy cores.
+const LIMIT: Duration = Duration::from_secs(300);
+
 pub struct Fixture {
     folder: TempDir,
     /// What serves it.
@@ -80,7 +85,7 @@ impl Fixture {
 
     /// Runs scripts/publish's program, whatever comes of it.
     pub fn try_publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<Output> {
-        Ok(self.publisher().args(arguments).output()?)
+        output(self.publisher().args(arguments))
     }
 
     /// Runs scripts/publish's program, and returns what it said.
@@ -171,11 +176,7 @@ fn first_key() -> Result<&'static TempDir> {
 /// The agent would end by itself when it finds its folder gone, a while later.
 pub fn stop_agent(keys: &Path) {
     let mut gpgconf = Command::new("gpgconf");
-    let _ = gpgconf
-        .arg("--homedir")
-        .arg(keys)
-        .args(["--kill", "all"])
-        .output();
+    let _ = output(gpgconf.arg("--homedir").arg(keys).args(["--kill", "all"]));
 }
 
 impl Drop for Fixture {
@@ -197,19 +198,17 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 
 /// Runs a program to its end, and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("{} could not be started", command.get_program().display()))?;
-    ensure!(output.status.success(), "{command:?}: {}", said(&output));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = output(command)?;
+    ensure!(output.success(), "{command:?}: {}", said(&output));
+    Ok(output.stdout)
 }
 
 /// All that a program said, and how it ended.
 pub fn said(output: &Output) -> String {
-    format!(
-        "{}{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-        output.status
-    )
+    format!("{}{}", output.text(), output.status)
 }
+/// Runs a program, whatever comes of it but that it does not end.
+pub fn output(command: &mut Command) -> Result<Output> {
+    machine::run(command.stdin(Stdio::null()), LIMIT)
+}
+

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, said};
 
 #[test]
 fn cut_off_anywhere_it_does_nothing() -> Result<()> {
@@ -18,10 +18,7 @@ fn cut_off_anywhere_it_does_nothing() -> Result<()> {
     for length in 0..script.len() - last.len() + "\nmai".len() {
         fs::write(&part, &script[..length])?;
         // Nothing that it calls is found; a call would be heard of.
-        let output = Command::new("/bin/sh")
-            .arg(&part)
-            .env("PATH", "/nowhere")
-            .output()?;
+        let output = output(Command::new("/bin/sh").arg(&part).env("PATH", "/nowhere"))?;
         let said = said(&output);
         let last_word = script[..length].rsplit('\n').next().unwrap_or_default();
         let harmless = said.lines().all(|line| {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, run, said};
 use crate::tiny;
 
 /// So many that several fall into one update, and every kind of pause between two of them.
@@ -107,7 +107,7 @@ fn a_publication_while_a_client_reads_is_no_trouble() -> Result<()> {
                 &format!("{major}-{minor}"),
             )?);
             next.push(Box::new(move || {
-                let output = publisher.output().expect("a publication");
+                let output = output(&mut publisher).expect("a publication");
                 assert!(output.status.success(), "{}", said(&output));
             }));
         }
