@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -273,6 +275,31 @@ fn a_suite_is_a_line_of_its_own() -> Result<()> {
 
 #[test]
 fn what_a_killed_publication_left_is_no_trouble() -> Result<()> {
+#[test]
+fn the_web_server_reads_all_of_it_whatever_the_umask() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fs::remove_dir(fixture.tree())?;
+    let packages = tiny::packages(&fixture.path(""), "tiny", "1-1")?;
+    run(Command::new("sh")
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_publish"))
+        .arg("--keys")
+        .arg(fixture.keys())
+        .args(["--address", &fixture.address])
+        .arg(fixture.tree())
+        .args(packages))?;
+    let mode =
+        |path: &Path| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
+    for file in fixture.find(&[])? {
+        ensure!(mode(&file)? == 0o644, "{}", file.display());
+        let folders = file.ancestors().skip(1);
+        for folder in folders.take_while(|folder| folder.starts_with(fixture.tree())) {
+            ensure!(mode(folder)? == 0o755, "{}", folder.display());
+        }
+    }
+    Ok(())
+}
+
     let fixture = Fixture::with_tiny()?;
     let packages = tiny::packages(&fixture.path(""), "tiny", "2-1")?;
     fs::create_dir(fixture.tree().join(".publication-abc"))?;
