@@ -151,27 +151,29 @@ fn a_published_package_never_changes() -> Result<()> {
     let [deb, rpm] = tiny::packages(&folder, "tiny", "1-1")?;
     let tree = folder.join("tiny-1-1.tree");
     fs::write(tree.join("more"), "more")?;
-    crate::fixture::run(
-        std::process::Command::new("dpkg-deb")
-            .arg("--build")
-            .args([&tree, &deb]),
-    )?;
+    run(Command::new("dpkg-deb").arg("--build").args([&tree, &deb]))?;
     let spec = fs::read_to_string(folder.join("tiny-1-1.spec"))?;
     fs::write(
         folder.join("tiny-1-1.spec"),
         spec.replace("Next to nothing", "Something else"),
     )?;
-    crate::fixture::run(
-        std::process::Command::new("rpmbuild")
-            .args(["-bb", "--quiet", "--define"])
-            .arg(format!("_topdir {}", folder.display()))
-            .arg(folder.join("tiny-1-1.spec")),
-    )?;
-    for package in [deb, rpm] {
-        let output = fixture.try_publish(&[fixture.tree(), package])?;
+    run(Command::new("rpmbuild")
+        .args(["-bb", "--quiet", "--define"])
+        .arg(format!("_topdir {}", folder.display()))
+        .arg(folder.join("tiny-1-1.spec")))?;
+    // Not in a suite that does not have it either.
+    for (package, suite) in [
+        (&deb, "stable"),
+        (&deb, "testing"),
+        (&rpm, "stable"),
+        (&rpm, "testing"),
+    ] {
+        let suite = format!("--suite={suite}");
+        let output = fixture.try_publish(&[Path::new(&suite), &fixture.tree(), package])?;
         ensure!(
             !output.status.success() && said(&output).contains("build it with a higher revision"),
-            "{}",
+            "{suite} {}: {}",
+            package.display(),
             said(&output)
         );
     }
@@ -274,8 +276,6 @@ fn a_suite_is_a_line_of_its_own() -> Result<()> {
 }
 
 #[test]
-fn what_a_killed_publication_left_is_no_trouble() -> Result<()> {
-#[test]
 fn the_web_server_reads_all_of_it_whatever_the_umask() -> Result<()> {
     let fixture = Fixture::new()?;
     fs::remove_dir(fixture.tree())?;
@@ -300,6 +300,8 @@ fn the_web_server_reads_all_of_it_whatever_the_umask() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_a_killed_publication_left_is_no_trouble() -> Result<()> {
     let fixture = Fixture::with_tiny()?;
     let packages = tiny::packages(&fixture.path(""), "tiny", "2-1")?;
     fs::create_dir(fixture.tree().join(".publication-abc"))?;
