@@ -242,6 +242,13 @@ fn write_suite(
     let name = sha256(&head)?[..16].to_string();
     let (from, own) = (publication.prepare(&own)?, root.join(&name));
     fs::rename(from, publication.prepare(&own)?)?;
+    // Before the metadata for mirrors, which say what is published (`read`).
+    let mirrorlist = root.join("mirrorlist");
+    fs::write(
+        publication.prepare(&mirrorlist)?,
+        format!("{list}{name}/\n"),
+    )?;
+    publication.head(mirrorlist);
     for repodata in [own.join("repodata"), root.join("repodata")] {
         let head = publication.prepare(repodata.join("repomd.xml"))?;
         keys.sign(
@@ -257,12 +264,6 @@ fn write_suite(
             }
         }
     }
-    let mirrorlist = root.join("mirrorlist");
-    fs::write(
-        publication.prepare(&mirrorlist)?,
-        format!("{list}{name}/\n"),
-    )?;
-    publication.head(mirrorlist);
     Ok(())
 }
 

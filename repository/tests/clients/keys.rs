@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
@@ -181,6 +181,44 @@ fn signatures_and_keys_are_of_todays_algorithms() -> Result<()> {
 
 fn path_of(fixture: &Fixture, path: &str) -> String {
     fixture.tree().join(path).display().to_string()
+}
+
+#[test]
+fn what_was_cut_off_is_published_by_the_next_attempt() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let (apt, dnf) = (Apt::new(&fixture, "apt")?, Dnf::new(&fixture, "dnf")?);
+    // With more to publish the first time: covalent-archive-keyring.
+    fixture.publish(&["--new-key", "--no-passphrase"])?;
+    for (head, version) in [
+        ("apt/dists/stable/InRelease", "2-1"),
+        ("rpm/stable/mirrorlist", "3-1"),
+    ] {
+        // Nothing can take the place of a folder with something in it.
+        let path = fixture.tree().join(head);
+        let content = fs::read(&path)?;
+        fs::remove_file(&path)?;
+        fs::create_dir_all(path.join("something"))?;
+        let cut_off = fixture.publish_tiny(version);
+        ensure!(
+            cut_off
+                .as_ref()
+                .is_err_and(|error| error.to_string().contains(head)),
+            "{head}: {cut_off:?}"
+        );
+        fs::remove_dir_all(&path)?;
+        fs::write(&path, content)?;
+
+        publish_and_update(&fixture, version, &apt, &dnf).with_context(|| head.to_string())?;
+    }
+    // That machines of both families learn of the new key.
+    let learnt = fs::read(fixture.path("keyring/usr/share/keyrings/covalent-archive-keyring.gpg"))?;
+    ensure!(
+        learnt == fixture.read("covalent-archive-keyring.gpg")?,
+        "apt's keys are old"
+    );
+    let versions = dnf.versions("covalent-archive-keyring")?;
+    ensure!(versions.len() == 2, "{versions:?}");
+    Ok(())
 }
 
 #[test]
