@@ -1,22 +1,23 @@
 //! A repository with keys of its own, served on loopback.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-
 use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow, ensure};
-use tempfile::TempDir;
 use machine::Output;
+use tempfile::TempDir;
 
 use crate::server::Server;
 use crate::tiny;
 
-/// A repository, its publisher's keys, and a folder to work in.
 /// The longest that any program takes, on two busy cores.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// A repository, its publisher's keys, and a folder to work in.
 pub struct Fixture {
     folder: TempDir,
     /// What serves it.
@@ -58,6 +59,24 @@ impl Fixture {
         fs::remove_dir_all(fixture.keys())?;
         fixture.publish(&["--new-key", "--no-passphrase"])?;
         fixture.publish_tiny("1-1")?;
+        Ok(fixture)
+    }
+
+    /// An empty tree, and a key that the publisher has made with gpg.
+    pub fn with_key(algorithm: &str, usage: &str) -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fs::remove_dir_all(fixture.keys())?;
+        fs::create_dir(fixture.keys())?;
+        fs::set_permissions(fixture.keys(), Permissions::from_mode(0o700))?;
+        fixture.gpg(&[
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            "Own",
+            algorithm,
+            usage,
+            "1y",
+        ])?;
         Ok(fixture)
     }
 
@@ -196,6 +215,11 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program, whatever comes of it but that it does not end.
+pub fn output(command: &mut Command) -> Result<Output> {
+    machine::run(command.stdin(Stdio::null()), LIMIT)
+}
+
 /// Runs a program to its end, and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = output(command)?;
@@ -207,8 +231,3 @@ pub fn run(command: &mut Command) -> Result<String> {
 pub fn said(output: &Output) -> String {
     format!("{}{}", output.text(), output.status)
 }
-/// Runs a program, whatever comes of it but that it does not end.
-pub fn output(command: &mut Command) -> Result<Output> {
-    machine::run(command.stdin(Stdio::null()), LIMIT)
-}
-
