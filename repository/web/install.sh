@@ -99,14 +99,24 @@ fetch() {
     fi || refuse "$address/$1 could not be fetched; nothing was done"
 }
 
-# The fingerprint of the first key in a file: the SHA-1 of its first packet (RFC 4880, section 12.2).
+# The fingerprint of the first key in a file: the SHA-1 of its first packet, with a length of two bytes
+# (RFC 4880, sections 4.2 and 12.2). The packet of an Ed25519 key is so short that its own length is one byte.
 # key_fingerprint FILE
 key_fingerprint() {
     # shellcheck disable=SC2046  # three numbers
     set -- "$1" $(od -A n -t u1 -N 3 "$1")
-    [ "${2:-}" = 153 ] || return 0
-    dd if="$1" bs=$(($3 * 256 + $4 + 3)) count=1 2>/dev/null | sha1sum | cut -c 1-40 | tr a-f A-F
+    case ${2:-} in
+        152) { printf '\231\000' && part 1 $(($3 + 1)) "$1"; } | sha1_digits ;;
+        153) part 0 $(($3 * 256 + $4 + 3)) "$1" | sha1_digits ;;
+    esac
 }
+
+# part OFFSET LENGTH FILE
+part() {
+    tail -c +$(($1 + 1)) "$3" | head -c "$2"
+}
+
+sha1_digits() { sha1sum | cut -c 1-40 | tr a-f A-F; }
 
 # Leaves the keys in $work/key, or refuses.
 obtain_keys() {

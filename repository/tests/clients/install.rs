@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use machine::Output;
 
 use crate::fixture::{Fixture, output, said};
 
@@ -40,5 +41,49 @@ fn it_names_the_key_and_the_address() -> Result<()> {
     }
     // Every placeholder is filled in.
     ensure!(script.replace("\"$@\"", "").find('@').is_none(), "{script}");
+    Ok(())
+}
+
+/// Sources `install.sh` without its last line, as if on a machine of this family whose files are in
+/// `folder`, and runs a script with its functions.
+fn with_functions(fixture: &Fixture, shell: &str, family: &str, script: &str) -> Result<Output> {
+    let functions = fixture.path("functions.sh");
+    fs::write(
+        &functions,
+        fixture.text("install.sh")?.replace("\nmain \"$@\"\n", "\n"),
+    )?;
+    let folder = fixture.path("machine");
+    let text = format!(
+        ". {}
+        identify() {{ family={family} system='a test'; }}
+        id() {{ echo 0; }}
+        name_files() {{ key={folder}/key source={folder}/source; }}
+        {script}",
+        functions.display(),
+        folder = folder.display(),
+    );
+    output(Command::new(shell).args(["-euc", &text]))
+}
+
+/// What stands for any shell that a machine may have: Debian's and Ubuntu's, and that of the others.
+const SHELLS: [&str; 2] = ["dash", "bash"];
+
+#[test]
+fn it_knows_keys_of_either_kind() -> Result<()> {
+    for fixture in [Fixture::with_tiny()?, Fixture::with_key("ed25519", "sign")?] {
+        fixture.publish_tiny("1-1")?;
+        for shell in SHELLS {
+            for family in ["apt", "dnf"] {
+                let script =
+                    "identify; work=$(mktemp -d); obtain_keys; rm -r \"$work\"; echo \"$found\"";
+                let output = with_functions(&fixture, shell, family, script)?;
+                ensure!(
+                    output.success() && output.stdout.trim() == fixture.fingerprints()?[0],
+                    "{shell} {family}: {}",
+                    said(&output)
+                );
+            }
+        }
+    }
     Ok(())
 }
