@@ -87,3 +87,77 @@ fn it_knows_keys_of_either_kind() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn what_was_there_is_put_back_after_a_failure() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let (key, source) = (fixture.path("machine/key"), fixture.path("machine/source"));
+    let own = "# The administrator was here.\n";
+    let failures = [
+        ("return 1", 1),
+        ("kill -INT $$; sleep 0.1", 130),
+        ("kill -TERM $$; sleep 0.1", 143),
+        ("kill -HUP $$; sleep 0.1", 129),
+    ];
+    for shell in SHELLS {
+        for (failure, status) in failures {
+            let script = format!("keyring_package() {{ {failure}; }}; main --yes");
+            let fail = || -> Result<()> {
+                let output = with_functions(&fixture, shell, "apt", &script)?;
+                ensure!(
+                    output.code() == Some(status),
+                    "{shell} {failure}: {}",
+                    said(&output)
+                );
+                Ok(())
+            };
+            fs::create_dir(fixture.path("machine"))?;
+            fail()?;
+            ensure!(
+                !source.exists(),
+                "{shell} {failure}: {} is there",
+                source.display()
+            );
+            fs::write(&key, "another key")?;
+            fs::write(&source, own)?;
+            fail()?;
+            let found = (fs::read_to_string(&key)?, fs::read_to_string(&source)?);
+            ensure!(
+                found == ("another key".into(), own.into()),
+                "{shell} {failure}: {found:?}"
+            );
+            fs::remove_dir_all(fixture.path("machine"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_source_that_was_edited_is_kept() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let script = "keyring_package() { :; }; main --yes";
+    let (source, saved) = (
+        fixture.path("machine/source"),
+        fixture.path("machine/source.save"),
+    );
+    let run = || -> Result<String> {
+        let output = with_functions(&fixture, "dash", "apt", script)?;
+        ensure!(output.success(), "{}", said(&output));
+        Ok(said(&output))
+    };
+    let about = format!("is kept as {}", saved.display());
+    // The second time finds what the first has left.
+    for _ in 0..2 {
+        let said = run()?;
+        ensure!(!said.contains(&about) && !saved.exists(), "{said}");
+    }
+    let placed = fs::read_to_string(&source)?;
+    ensure!(placed == fixture.text("covalent.sources")?, "{placed}");
+    let edited = placed.replace("Suites: stable", "Suites: testing");
+    fs::write(&source, &edited)?;
+    let said = run()?;
+    ensure!(said.contains(&about), "{said}");
+    let found = (fs::read_to_string(&saved)?, fs::read_to_string(&source)?);
+    ensure!(found == (edited, placed), "{found:?}");
+    Ok(())
+}
