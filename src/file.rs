@@ -80,12 +80,20 @@ pub fn sync_file_system(path: &Path) -> Result<()> {
     rustix::fs::syncfs(&folder).with_context(|| format!("writing {} to disk", path.display()))
 }
 
-/// Makes a folder with its parents, readable by all.
+/// Makes a folder with this mode, and those of its parents that are missing so that everybody can
+/// pass, whatever the umask.
 pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
-    if path.is_dir() {
+    if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path).with_context(|| format!("making the folder {}", path.display()))?;
+    if let Some(parent) = path.parent() {
+        make_folder(parent, 0o755)?;
+    }
+    match fs::create_dir(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made.with_context(|| format!("making the folder {}", path.display()))?,
+    }
     fs::set_permissions(path, Permissions::from_mode(mode))
         .with_context(|| format!("setting the mode of {}", path.display()))
 }
@@ -171,6 +179,26 @@ mod tests {
         assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
         assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_has_the_mode_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode| make_folder(&folder.path().join(name), mode);
+        let mode = |name: &str| {
+            let metadata = folder.path().join(name).metadata().unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        make("a", 0o711).unwrap();
+        make("a/b/c", 0o700).unwrap();
+        // What is there stays as it is, and what is on the way to a private one is not private.
+        make("a", 0o755).unwrap();
+        assert_eq!(
+            [mode("a"), mode("a/b"), mode("a/b/c")],
+            [0o711, 0o755, 0o700]
+        );
+        fs::write(folder.path().join("file"), "").unwrap();
+        make("file/d", 0o755).unwrap_err();
     }
 
     #[test]

@@ -165,13 +165,27 @@ pub fn prepare(
                 .with_context(|| format!("apt-ftparchive left out {}", entry.path))?
                 .clone();
         }
-        let release = tree.join(format!("apt/dists/{}/InRelease", suite.name()));
         let unchanged = newest(Family::Deb, before, usize::MAX)? == entries;
-        if settings.resign || !unchanged || !release.exists() {
+        if settings.resign || !unchanged || !is_whole(&tree, suite)? {
             write_suite(publication, suite, &entries, keys, settings)?;
         }
     }
     Ok(())
+}
+
+/// Whether the suite's indexes are those that were signed: a publication may have been cut off.
+fn is_whole(tree: &Path, suite: Suite) -> Result<bool> {
+    let folder = tree.join(format!("apt/dists/{}", suite.name()));
+    let Ok(text) = fs::read_to_string(folder.join("InRelease")) else {
+        return Ok(false);
+    };
+    for (digest, path) in listed(&text) {
+        let index = folder.join(path);
+        if !index.exists() || sha256(&index)? != digest {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn pool_path(package: &Package) -> String {

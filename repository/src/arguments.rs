@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::{ArgGroup, Parser};
 
 use crate::check;
 use crate::index::Suite;
-use crate::keys::Keys;
+use crate::keys::{Keys, joined};
 use crate::publish::{Settings, publish};
 
 /// Put packages into an apt and a dnf repository that any static web server can serve
@@ -45,7 +46,7 @@ pub struct Arguments {
     keys: Option<PathBuf>,
 
     /// Sign with this key alone; may be given twice, the older key first [default: all of the folder]
-    #[arg(long, value_name = "FINGERPRINT")]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
     key: Vec<String>,
 
     /// Make a signing key. If there is one already, both sign from now on
@@ -57,7 +58,7 @@ pub struct Arguments {
     no_passphrase: bool,
 
     /// Delete a signing key, once every machine has had time to learn of the new one
-    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "directory")]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with = "directory")]
     retire_key: Option<String>,
 
     /// Sign the indexes anew, without any other change
@@ -67,6 +68,10 @@ pub struct Arguments {
     /// Check the signatures, and that nothing expires soon; ends with status 2 if something does
     #[arg(long)]
     check: bool,
+}
+
+fn fingerprint(text: &str) -> Result<String, Infallible> {
+    Ok(joined(text))
 }
 
 impl Arguments {

@@ -78,8 +78,11 @@ fn keys(keyring: &Path) -> Result<Vec<String>> {
     {
         let date = Timestamp::from_second(key.expires.unwrap_or(0))?.strftime("%Y-%m-%d");
         let next = match last < limit {
-            true => "make its successor now and publish: scripts/publish --new-key",
-            false => "its successor is published; delete it: scripts/publish --retire-key",
+            true => "make its successor now and publish: scripts/publish --new-key".to_string(),
+            false => format!(
+                "its successor is published; delete it: scripts/publish --retire-key {}",
+                key.fingerprint
+            ),
         };
         warnings.push(format!(
             "the key {} expires on {date}; {next}",

@@ -126,13 +126,16 @@ pub fn prepare(
     let Some(key) = signing.first() else {
         bail!("there is no key to sign with");
     };
+    let mut suites = Vec::new();
     for suite in Suite::ALL {
-        let before = read(publication.tree(), suite)?;
+        suites.push((suite, read(publication.tree(), suite)?));
+    }
+    refuse_others(publication.tree(), additions, &suites)?;
+    for (suite, before) in suites {
         let mut sources: Vec<(String, PathBuf)> = Vec::new();
         let mut entries = before.clone();
         for (package, _) in additions.iter().filter(|(_, into)| into.contains(&suite)) {
-            if let Some(published) = find(&before, package) {
-                refuse_another(publication.tree(), suite, published, package)?;
+            if find(&before, package).is_some() {
                 continue;
             }
             let path = package_path(key, &package.file_name());
@@ -184,15 +187,27 @@ fn find<'a>(entries: &'a [Entry], package: &Package) -> Option<&'a Entry> {
     entries.iter().find(|entry| file_name(&entry.path) == name)
 }
 
-fn refuse_another(tree: &Path, suite: Suite, entry: &Entry, package: &Package) -> Result<()> {
-    let published = tree.join(folder(suite)).join(&entry.path);
-    ensure!(
-        header_digest(&published)? == header_digest(&package.path)?,
-        "{} differs from the {} that is published; a published package never changes, so build it \
-         with a higher revision",
-        package.path.display(),
-        package.file_name()
-    );
+fn refuse_others(
+    tree: &Path,
+    additions: &[(Package, Vec<Suite>)],
+    suites: &[(Suite, Vec<Entry>)],
+) -> Result<()> {
+    for (package, _) in additions {
+        for (suite, entries) in suites {
+            let Some(entry) = find(entries, package) else {
+                continue;
+            };
+            let published = tree.join(folder(*suite)).join(&entry.path);
+            ensure!(
+                header_digest(&published)? == header_digest(&package.path)?,
+                "{} differs from the {} that is published in {}; a published package never \
+                 changes, so build it with a higher revision",
+                package.path.display(),
+                package.file_name(),
+                suite.name()
+            );
+        }
+    }
     Ok(())
 }
 
@@ -227,6 +242,13 @@ fn write_suite(
     let name = sha256(&head)?[..16].to_string();
     let (from, own) = (publication.prepare(&own)?, root.join(&name));
     fs::rename(from, publication.prepare(&own)?)?;
+    // Before the metadata for mirrors, which say what is published (`read`).
+    let mirrorlist = root.join("mirrorlist");
+    fs::write(
+        publication.prepare(&mirrorlist)?,
+        format!("{list}{name}/\n"),
+    )?;
+    publication.head(mirrorlist);
     for repodata in [own.join("repodata"), root.join("repodata")] {
         let head = publication.prepare(repodata.join("repomd.xml"))?;
         keys.sign(
@@ -242,12 +264,6 @@ fn write_suite(
             }
         }
     }
-    let mirrorlist = root.join("mirrorlist");
-    fs::write(
-        publication.prepare(&mirrorlist)?,
-        format!("{list}{name}/\n"),
-    )?;
-    publication.head(mirrorlist);
     Ok(())
 }
 

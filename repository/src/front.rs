@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::index::{Entry, Suite};
+use crate::index::{Entry, Suite, newest};
 use crate::keyring::{ARMORED, BINARY};
 use crate::keys::Key;
 use crate::package::{Family, sha256};
@@ -33,20 +33,9 @@ pub fn prepare(publication: &mut Publication, address: &str, keys: &[Key]) -> Re
     let mut listings = Vec::new();
     for suite in Suite::ALL {
         let rpm = format!("rpm/{}", suite.name());
-        listings.push(listing(
-            &tree,
-            Family::Deb,
-            suite,
-            "apt",
-            apt::read(&tree, suite)?,
-        ));
-        listings.push(listing(
-            &tree,
-            Family::Rpm,
-            suite,
-            &rpm,
-            dnf::read(&tree, suite)?,
-        ));
+        let (debs, rpms) = (apt::read(&tree, suite)?, dnf::read(&tree, suite)?);
+        listings.push(listing(&tree, Family::Deb, suite, "apt", debs)?);
+        listings.push(listing(&tree, Family::Rpm, suite, &rpm, rpms)?);
     }
     let sources = SOURCES.replace("@ADDRESS@", address);
     let repo = REPO.replace("@ADDRESS@", address);
@@ -86,8 +75,15 @@ fn machines(listings: &[Listing]) -> Vec<&'static str> {
     there.map(|(machine, _)| *machine).collect()
 }
 
-fn listing(tree: &Path, family: Family, suite: Suite, folder: &str, all: Vec<Entry>) -> Listing {
-    let entries = all.into_iter().map(|entry| {
+fn listing(
+    tree: &Path,
+    family: Family,
+    suite: Suite,
+    folder: &str,
+    all: Vec<Entry>,
+) -> Result<Listing> {
+    // createrepo_c's order is its own.
+    let entries = newest(family, all, usize::MAX)?.into_iter().map(|entry| {
         let path = format!("{folder}/{}", entry.path);
         let published = fs::metadata(tree.join(&path))
             .and_then(|file| file.modified())
@@ -98,9 +94,9 @@ fn listing(tree: &Path, family: Family, suite: Suite, folder: &str, all: Vec<Ent
             entry,
         }
     });
-    Listing {
+    Ok(Listing {
         family,
         suite,
         entries: entries.collect(),
-    }
+    })
 }

@@ -28,31 +28,46 @@ pub const BINARY: &str = "covalent-archive-keyring.gpg";
 /// The public keys at the top of the tree, for rpm.
 pub const ARMORED: &str = "covalent-archive-keyring.asc";
 
-/// Prepares the public keys, and builds in `folder` the packages that hold them if these are not
-/// those of the tree.
-pub fn packages(
-    publication: &mut Publication,
-    keys: &Keys,
-    signing: &[Key],
-    folder: &Path,
-) -> Result<Vec<Package>> {
-    let (binary, armored) = (folder.join(BINARY), folder.join(ARMORED));
-    keys.export(signing, &binary)?;
-    keys.export_armored(signing, &armored)?;
-    let content = fs::read(&binary)?;
-    let published = fs::read(publication.tree().join(BINARY)).ok();
-    publication.text(BINARY, &content)?;
-    publication.text(ARMORED, fs::read(&armored)?)?;
-    if published.is_some_and(|published| published == content) {
-        return Ok(Vec::new());
+/// The public keys of a publication.
+#[derive(Debug)]
+pub struct Keyring {
+    binary: Vec<u8>,
+    armored: Vec<u8>,
+}
+
+impl Keyring {
+    /// Those of the keys that sign, written to `folder` as well.
+    pub fn new(keys: &Keys, signing: &[Key], folder: &Path) -> Result<Keyring> {
+        let (binary, armored) = (folder.join(BINARY), folder.join(ARMORED));
+        keys.export(signing, &binary)?;
+        keys.export_armored(signing, &armored)?;
+        Ok(Keyring {
+            binary: fs::read(&binary)?,
+            armored: fs::read(&armored)?,
+        })
     }
-    let serial = highest(publication.tree())? + 1;
-    let newest = signing.iter().map(|key| key.created).max().unwrap_or(0);
-    let packages = [
-        deb(folder, serial, newest, &binary)?,
-        rpm(folder, serial, newest, &armored)?,
-    ];
-    packages.iter().map(|path| Package::read(path)).collect()
+
+    /// Builds in `folder`, where the keys are, the packages that hold them, if these are not those of
+    /// `tree`.
+    pub fn packages(&self, tree: &Path, signing: &[Key], folder: &Path) -> Result<Vec<Package>> {
+        if fs::read(tree.join(BINARY)).is_ok_and(|published| published == self.binary) {
+            return Ok(Vec::new());
+        }
+        let serial = highest(tree)? + 1;
+        let newest = signing.iter().map(|key| key.created).max().unwrap_or(0);
+        let packages = [
+            deb(folder, serial, newest, &folder.join(BINARY))?,
+            rpm(folder, serial, newest, &folder.join(ARMORED))?,
+        ];
+        packages.iter().map(|path| Package::read(path)).collect()
+    }
+
+    /// Prepares the public keys at the top of the tree. They say that the packages are published, so
+    /// they come when the indexes that name those are in their place.
+    pub fn prepare(&self, publication: &mut Publication) -> Result<()> {
+        publication.text(ARMORED, &self.armored)?;
+        publication.text(BINARY, &self.binary)
+    }
 }
 
 /// The highest version that was published; they are plain numbers.

@@ -217,34 +217,54 @@ impl Keys {
 
 /// The keys that can sign in a listing of GnuPG's (its doc/DETAILS).
 pub fn listed(listing: &str) -> Vec<Key> {
-    let mut keys = Vec::new();
-    let mut usable = None;
+    let mut blocks: Vec<Vec<Vec<&str>>> = Vec::new();
     for line in listing.lines() {
-        let field: Vec<&str> = line.split(':').collect();
-        match (field[0], &usable) {
-            ("sec" | "pub", _) => {
-                let signs = field.get(11).is_some_and(|can| can.contains('s'));
-                let valid = !matches!(field[1], "e" | "r" | "d" | "i" | "n");
-                let time = |index: usize| field.get(index).and_then(|text| text.parse().ok());
-                usable = (signs && valid).then(|| (time(5).unwrap_or(0), time(6)));
-            }
-            ("fpr", Some((created, expires))) => {
-                keys.push(Key {
-                    fingerprint: field[9].to_string(),
-                    created: *created,
-                    expires: *expires,
-                });
-                usable = None;
-            }
-            _ => {}
+        let fields: Vec<&str> = line.split(':').collect();
+        match (fields[0], blocks.last_mut()) {
+            ("sec" | "pub", _) => blocks.push(vec![fields]),
+            (_, Some(block)) => block.push(fields),
+            (_, None) => {}
         }
     }
-    keys
+    blocks.iter().filter_map(|block| key(block)).collect()
+}
+
+/// The key that the lines of one tell of, if it can sign.
+fn key(block: &[Vec<&str>]) -> Option<Key> {
+    let valid = |line: &[&str]| !matches!(line.get(1), Some(&("e" | "r" | "d" | "i" | "n")));
+    let can = |line: &[&str], what| line.get(11).is_some_and(|all| all.contains(what));
+    let time = |line: &[&str], index: usize| line.get(index).and_then(|text| text.parse().ok());
+    let (primary, rest) = block.split_first()?;
+    // A capital stands for the key with its subkeys.
+    if !valid(primary) || !can(primary, 'S') {
+        return None;
+    }
+    let mut expires = time(primary, 6);
+    if !can(primary, 's') {
+        let subkeys = rest
+            .iter()
+            .filter(|line| matches!(line[0], "ssb" | "sub") && valid(line) && can(line, 's'));
+        // No subkey outlives its key.
+        let ends = subkeys.map(|line| time(line, 6).or(expires));
+        expires = ends.max_by_key(|end| end.unwrap_or(i64::MAX))?;
+    }
+    let fingerprint = rest.iter().find(|line| line[0] == "fpr")?.get(9)?;
+    Some(Key {
+        fingerprint: (*fingerprint).to_string(),
+        created: time(primary, 5).unwrap_or(0),
+        expires,
+    })
 }
 
 /// The fingerprints of keys.
 pub fn fingerprints(keys: &[Key]) -> Vec<String> {
     keys.iter().map(|key| key.fingerprint.clone()).collect()
+}
+
+/// A fingerprint as GnuPG lists it, from one that a person may have copied in groups.
+pub fn joined(fingerprint: &str) -> String {
+    let digits = fingerprint.chars().filter(|c| !c.is_whitespace());
+    digits.map(|c| c.to_ascii_uppercase()).collect()
 }
 
 /// A fingerprint in groups of four, for people.
@@ -282,7 +302,33 @@ fpr:::::::::EXPIRED:
     }
 
     #[test]
+    fn a_subkey_may_sign_for_a_key_and_says_until_when() {
+        let listing = "\
+pub:u:255:22:0000000000000001:1:90::u:::cSC:::+:::23::0:
+fpr:::::::::FIRST:
+uid:u::::1::BBBB::Test::::::::::0:
+sub:e:255:22:0000000000000002:1:10:::::s:::+:::23:
+fpr:::::::::ITS-EXPIRED:
+sub:u:255:22:0000000000000003:1:70:::::s:::+:::23:
+fpr:::::::::ITS-SIGNING:
+sub:u:255:18:0000000000000004:1:80:::::e:::+:::23:
+fpr:::::::::ITS-ENCRYPTING:
+pub:u:255:22:0000000000000005:2:::u:::cC:::+:::23::0:
+fpr:::::::::CERTIFIES-ONLY:
+";
+        assert_eq!(
+            listed(listing),
+            [Key {
+                fingerprint: "FIRST".into(),
+                created: 1,
+                expires: Some(70),
+            }]
+        );
+    }
+
+    #[test]
     fn a_fingerprint_is_grouped() {
-        assert_eq!(spaced("0123456789"), "0123 4567 89");
+        assert_eq!(spaced("0123456789AB"), "0123 4567 89AB");
+        assert_eq!(joined(" 0123 4567\u{a0}89ab"), "0123456789AB");
     }
 }

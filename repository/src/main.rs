@@ -19,8 +19,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use covalentctl::failure;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 fn main() -> ExitCode {
+    // What is published is for everybody, and dpkg-deb insists.
+    umask(Mode::from_raw_mode(0o022));
     match arguments::Arguments::parse().run() {
         Ok(code) => code,
         Err(error) => {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::index::Suite;
+use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::package::{Family, Package};
 use crate::publication::Publication;
-use crate::{apt, dnf, front, keyring};
+use crate::{apt, dnf, front};
 
 /// How to publish.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settin
     let address = address(&publication, settings)?;
 
     let work = tempfile::tempdir()?;
-    let keyring = keyring::packages(&mut publication, keys, &signing, work.path())?;
+    let keyring = Keyring::new(keys, &signing, work.path())?;
+    let successors = keyring.packages(publication.tree(), &signing, work.path())?;
     let mut additions: Vec<(Package, Vec<Suite>)> = Vec::new();
     additions.extend(
         packages
@@ -45,7 +47,7 @@ pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settin
             .map(|package| (package, vec![settings.suite])),
     );
     additions.extend(
-        keyring
+        successors
             .into_iter()
             .map(|package| (package, Suite::ALL.to_vec())),
     );
@@ -62,7 +64,9 @@ pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settin
         settings,
         &address,
     )?;
-    let changed = publication.place()?;
+    let mut changed = publication.place()?;
+    keyring.prepare(&mut publication)?;
+    changed |= publication.place()?;
     // It describes what is in its place.
     front::prepare(&mut publication, &address, &signing)?;
     if !(publication.place()? || changed) {

@@ -67,10 +67,18 @@ name_files() {
     esac
 }
 
+# Whether there is a source that is not the one which this script writes.
+is_another() {
+    [ -e "$1" ] && [ "$(cat "$1")" != "$(describe_source)" ]
+}
+
 announce() {
     say "This adds the package repository of Covalent to this machine ($system):"
     say "  $key   the key $fingerprint"
     say "  $source   the address $address"
+    if is_another "$source"; then
+        say "    (there is another one already, which is kept as $source.save)"
+    fi
     say "  the package covalent-archive-keyring, which brings new keys"
 }
 
@@ -99,14 +107,24 @@ fetch() {
     fi || refuse "$address/$1 could not be fetched; nothing was done"
 }
 
-# The fingerprint of the first key in a file: the SHA-1 of its first packet (RFC 4880, section 12.2).
+# The fingerprint of the first key in a file: the SHA-1 of its first packet, with a length of two bytes
+# (RFC 4880, sections 4.2 and 12.2). The packet of an Ed25519 key is so short that its own length is one byte.
 # key_fingerprint FILE
 key_fingerprint() {
     # shellcheck disable=SC2046  # three numbers
     set -- "$1" $(od -A n -t u1 -N 3 "$1")
-    [ "${2:-}" = 153 ] || return 0
-    dd if="$1" bs=$(($3 * 256 + $4 + 3)) count=1 2>/dev/null | sha1sum | cut -c 1-40 | tr a-f A-F
+    case ${2:-} in
+        152) { printf '\231\000' && part 1 $(($3 + 1)) "$1"; } | sha1_digits ;;
+        153) part 0 $(($3 * 256 + $4 + 3)) "$1" | sha1_digits ;;
+    esac
 }
+
+# part OFFSET LENGTH FILE
+part() {
+    tail -c +$(($1 + 1)) "$3" | head -c "$2"
+}
+
+sha1_digits() { sha1sum | cut -c 1-40 | tr a-f A-F; }
 
 # Leaves the keys in $work/key, or refuses.
 obtain_keys() {
@@ -139,6 +157,22 @@ place() {
     mv "$2.new" "$2"
 }
 
+# Remembers what is at a path.
+# keep PATH
+keep() {
+    if [ -e "$1" ]; then
+        cp -p "$1" "$work/before/${1##*/}"
+    fi
+}
+
+# Puts back what was at a path; fails if nothing was.
+# put_back PATH
+put_back() {
+    [ -e "$work/before/${1##*/}" ] || return 1
+    cp -p "$work/before/${1##*/}" "$1.new"
+    mv "$1.new" "$1"
+}
+
 describe_source() {
     case $family in
         apt) cat <<'SOURCES'
@@ -158,20 +192,27 @@ keyring_package() {
             # This repository alone: what is wrong with another is no concern here.
             apt-get update --quiet=2 -o Dir::Etc::SourceList="$source" -o Dir::Etc::SourceParts=- \
                 -o APT::Get::List-Cleanup=0 -o APT::Update::Error-Mode=any &&
-                apt-get install --quiet=2 --yes covalent-archive-keyring
+                apt-get install --quiet=2 --yes -o DPkg::Lock::Timeout=120 covalent-archive-keyring
             ;;
         dnf) dnf install --quiet --assumeyes --disablerepo='*' --enablerepo=covalent covalent-archive-keyring ;;
     esac
 }
 
-# A machine is not left with a repository that does not answer.
+# A machine is not left with a repository that does not answer, nor without one that did.
 leave() {
     status=$?
-    rm -rf "$work"
+    trap '' INT TERM HUP
     if [ "$status" != 0 ] && [ "$added" = yes ]; then
-        rm -f "$source"
-        say "install.sh: took $source away again" >&2
+        # A new key stays: its fingerprint is right, and nothing refers to it.
+        put_back "$key" || :
+        if put_back "$source"; then
+            say "install.sh: put $source back as it was" >&2
+        else
+            rm -f "$source"
+            say "install.sh: took $source away again" >&2
+        fi
     fi
+    rm -rf "$work"
     exit "$status"
 }
 
@@ -191,10 +232,20 @@ main() {
     added=no
     work=$(mktemp -d)
     trap leave EXIT
+    # Not every shell comes by there when a signal ends it.
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
     obtain_keys
     describe_source >"$work/source"
-    place "$work/key" "$key"
+    mkdir "$work/before"
+    keep "$key"
+    keep "$source"
+    if is_another "$source"; then
+        cp -p "$source" "$source.save"
+    fi
     added=yes
+    place "$work/key" "$key"
     place "$work/source" "$source"
     if ! said=$(keyring_package 2>&1); then
         say "$said" >&2

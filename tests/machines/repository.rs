@@ -3,11 +3,18 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use machine::packages::{expect, in_project, run_workflows, wait_for_answer};
-use machine::{Machine, NEIGHBOUR, wait_until};
+use machine::{Machine, NEIGHBOUR, run, wait_until};
 use tempfile::TempDir;
+
+/// A publication of all packages may have to build its program first, on two busy cores.
+const PUBLICATION_LIMIT: Duration = Duration::from_secs(900);
+
+/// An agent ends at once.
+const AGENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// A repository with a key of its own, served on the machine's network.
 struct Repository {
@@ -64,24 +71,22 @@ impl Repository {
     }
 
     fn publish_with(&self, arguments: &[&str], packages: &[PathBuf]) -> Result<()> {
-        let output = Command::new(in_project("scripts/publish"))
+        let mut publish = Command::new(in_project("scripts/publish"));
+        publish
             .arg("--keys")
             .arg(self.folder.path().join("keys"))
             .args(arguments)
             .args(packages)
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .stdin(Stdio::null());
+        let output = run(&mut publish, PUBLICATION_LIMIT)?;
+        ensure!(output.success(), "{output}");
         Ok(())
     }
 
     /// Fetches `install.sh` as a person would.
     fn fetch(&self, machine: &Machine) -> Result<()> {
         let address = self.address();
-        wait_until("the web server", std::time::Duration::from_secs(30), || {
+        wait_until("the web server", Duration::from_secs(30), || {
             machine.ok(&format!(
                 "curl --fail --silent --show-error -O {address}/install.sh"
             ))
@@ -96,11 +101,8 @@ impl Drop for Repository {
         let _ = self.server.wait();
         let mut gpgconf = Command::new("gpgconf");
         let keys = self.folder.path().join("keys");
-        let _ = gpgconf
-            .arg("--homedir")
-            .arg(keys)
-            .args(["--kill", "all"])
-            .output();
+        gpgconf.arg("--homedir").arg(keys).args(["--kill", "all"]);
+        let _ = run(&mut gpgconf, AGENT_LIMIT);
     }
 }
 

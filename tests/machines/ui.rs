@@ -1,20 +1,24 @@
 //! The UI in a browser.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use machine::{Machine, wait_until};
+use machine::{Machine, run, wait_until};
 
 use machine::packages::{DIST, Family, boot, in_project, run_workflows};
 
 /// How long the page may take to show what it has fetched.
 const PAGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the browser may take for a page, on two busy cores.
+const BROWSER_LIMIT: Duration = Duration::from_secs(120);
+
 /// The page as the browser shows it after its scripts have run, and a picture of it.
 fn page(machine: &Machine, address: &str, picture: &str) -> Result<String> {
     let profile = tempfile::tempdir()?;
-    let output = machine
-        .netns_command("chromium")
+    let mut chromium = machine.netns_command("chromium");
+    chromium
         .args([
             "--headless",
             "--no-sandbox",
@@ -38,14 +42,11 @@ fn page(machine: &Machine, address: &str, picture: &str) -> Result<String> {
             in_project("target").join(picture).display()
         ))
         .arg(address)
-        .output()
-        .context("chromium could not be started; scripts/test installs it")?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        .stdin(Stdio::null());
+    let output = run(&mut chromium, BROWSER_LIMIT)
+        .context("no page of chromium's; scripts/test installs it")?;
+    ensure!(output.success(), "{output}");
+    Ok(output.stdout)
 }
 
 #[test]

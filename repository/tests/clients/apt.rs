@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use machine::Output;
 
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, run, said};
 
 /// A machine that knows the repository by its `.sources` file.
 pub struct Apt {
@@ -78,12 +79,12 @@ impl Apt {
 
     /// Runs apt-get, whatever comes of it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        Command::new("apt-get")
-            .env("APT_CONFIG", self.root.join("apt.conf"))
-            .env("LC_ALL", "C.UTF-8")
-            .args(arguments)
-            .output()
-            .context("apt-get")
+        output(
+            Command::new("apt-get")
+                .env("APT_CONFIG", self.root.join("apt.conf"))
+                .env("LC_ALL", "C.UTF-8")
+                .args(arguments),
+        )
     }
 
     /// `apt-get update`, which has to succeed without a word of warning.
@@ -131,11 +132,9 @@ impl Apt {
 
     /// The versions of a package.
     pub fn versions(&self, package: &str) -> Result<BTreeSet<String>> {
-        let output = Command::new("apt-cache")
+        let text = run(Command::new("apt-cache")
             .env("APT_CONFIG", self.root.join("apt.conf"))
-            .args(["madison", package])
-            .output()?;
-        let text = String::from_utf8(output.stdout)?;
+            .args(["madison", package]))?;
         let version = |line: &str| line.split('|').nth(1).map(|field| field.trim().to_string());
         Ok(text.lines().filter_map(version).collect())
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use machine::Output;
 
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, said};
 
 /// A machine that knows the repository by its `.repo` file.
 pub struct Dnf {
@@ -57,8 +58,8 @@ impl Dnf {
 
     /// Runs dnf, whatever comes of it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        Command::new("dnf")
-            .env("LC_ALL", "C.UTF-8")
+        let mut dnf = Command::new("dnf");
+        dnf.env("LC_ALL", "C.UTF-8")
             .arg("--config")
             .arg(self.root.join("dnf.conf"))
             .arg(format!(
@@ -75,9 +76,8 @@ impl Dnf {
             ))
             .arg(format!("--setopt=logdir={}", self.root.display()))
             .args(["--releasever=1", "--disableplugin=local", "--assumeyes"])
-            .args(arguments)
-            .output()
-            .context("dnf")
+            .args(arguments);
+        output(&mut dnf)
     }
 
     /// Runs dnf, which has to succeed; what it said.
@@ -106,7 +106,6 @@ impl Dnf {
         let format = "--queryformat=%{version}-%{release}";
         let listing = self.run(&["--quiet", "--cacheonly", "repoquery", format, package])?;
         ensure!(listing.status.success(), "{}", said(&listing));
-        let text = String::from_utf8(listing.stdout)?;
-        Ok(text.lines().map(String::from).collect())
+        Ok(listing.stdout.lines().map(String::from).collect())
     }
 }

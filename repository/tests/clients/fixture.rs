@@ -1,15 +1,21 @@
 //! A repository with keys of its own, served on loopback.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use machine::Output;
 use tempfile::TempDir;
 
 use crate::server::Server;
 use crate::tiny;
+
+/// The longest that any program takes, on two busy cores.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A repository, its publisher's keys, and a folder to work in.
 pub struct Fixture {
@@ -56,6 +62,24 @@ impl Fixture {
         Ok(fixture)
     }
 
+    /// An empty tree, and a key that the publisher has made with gpg.
+    pub fn with_key(algorithm: &str, usage: &str) -> Result<Fixture> {
+        let fixture = Fixture::new()?;
+        fs::remove_dir_all(fixture.keys())?;
+        fs::create_dir(fixture.keys())?;
+        fs::set_permissions(fixture.keys(), Permissions::from_mode(0o700))?;
+        fixture.gpg(&[
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            "Own",
+            algorithm,
+            usage,
+            "1y",
+        ])?;
+        Ok(fixture)
+    }
+
     /// A folder that goes with the fixture.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -80,7 +104,7 @@ impl Fixture {
 
     /// Runs scripts/publish's program, whatever comes of it.
     pub fn try_publish<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Result<Output> {
-        Ok(self.publisher().args(arguments).output()?)
+        output(self.publisher().args(arguments))
     }
 
     /// Runs scripts/publish's program, and returns what it said.
@@ -171,11 +195,7 @@ fn first_key() -> Result<&'static TempDir> {
 /// The agent would end by itself when it finds its folder gone, a while later.
 pub fn stop_agent(keys: &Path) {
     let mut gpgconf = Command::new("gpgconf");
-    let _ = gpgconf
-        .arg("--homedir")
-        .arg(keys)
-        .args(["--kill", "all"])
-        .output();
+    let _ = output(gpgconf.arg("--homedir").arg(keys).args(["--kill", "all"]));
 }
 
 impl Drop for Fixture {
@@ -195,21 +215,19 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program, whatever comes of it but that it does not end.
+pub fn output(command: &mut Command) -> Result<Output> {
+    machine::run(command.stdin(Stdio::null()), LIMIT)
+}
+
 /// Runs a program to its end, and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("{} could not be started", command.get_program().display()))?;
-    ensure!(output.status.success(), "{command:?}: {}", said(&output));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = output(command)?;
+    ensure!(output.success(), "{command:?}: {}", said(&output));
+    Ok(output.stdout)
 }
 
 /// All that a program said, and how it ended.
 pub fn said(output: &Output) -> String {
-    format!(
-        "{}{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-        output.status
-    )
+    format!("{}{}", output.text(), output.status)
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use machine::Output;
 
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, said};
 
 #[test]
 fn cut_off_anywhere_it_does_nothing() -> Result<()> {
@@ -18,10 +19,7 @@ fn cut_off_anywhere_it_does_nothing() -> Result<()> {
     for length in 0..script.len() - last.len() + "\nmai".len() {
         fs::write(&part, &script[..length])?;
         // Nothing that it calls is found; a call would be heard of.
-        let output = Command::new("/bin/sh")
-            .arg(&part)
-            .env("PATH", "/nowhere")
-            .output()?;
+        let output = output(Command::new("/bin/sh").arg(&part).env("PATH", "/nowhere"))?;
         let said = said(&output);
         let last_word = script[..length].rsplit('\n').next().unwrap_or_default();
         let harmless = said.lines().all(|line| {
@@ -43,5 +41,123 @@ fn it_names_the_key_and_the_address() -> Result<()> {
     }
     // Every placeholder is filled in.
     ensure!(script.replace("\"$@\"", "").find('@').is_none(), "{script}");
+    Ok(())
+}
+
+/// Sources `install.sh` without its last line, as if on a machine of this family whose files are in
+/// `folder`, and runs a script with its functions.
+fn with_functions(fixture: &Fixture, shell: &str, family: &str, script: &str) -> Result<Output> {
+    let functions = fixture.path("functions.sh");
+    fs::write(
+        &functions,
+        fixture.text("install.sh")?.replace("\nmain \"$@\"\n", "\n"),
+    )?;
+    let folder = fixture.path("machine");
+    let text = format!(
+        ". {}
+        identify() {{ family={family} system='a test'; }}
+        id() {{ echo 0; }}
+        name_files() {{ key={folder}/key source={folder}/source; }}
+        {script}",
+        functions.display(),
+        folder = folder.display(),
+    );
+    output(Command::new(shell).args(["-euc", &text]))
+}
+
+/// What stands for any shell that a machine may have: Debian's and Ubuntu's, and that of the others.
+const SHELLS: [&str; 2] = ["dash", "bash"];
+
+#[test]
+fn it_knows_keys_of_either_kind() -> Result<()> {
+    for fixture in [Fixture::with_tiny()?, Fixture::with_key("ed25519", "sign")?] {
+        fixture.publish_tiny("1-1")?;
+        for shell in SHELLS {
+            for family in ["apt", "dnf"] {
+                let script =
+                    "identify; work=$(mktemp -d); obtain_keys; rm -r \"$work\"; echo \"$found\"";
+                let output = with_functions(&fixture, shell, family, script)?;
+                ensure!(
+                    output.success() && output.stdout.trim() == fixture.fingerprints()?[0],
+                    "{shell} {family}: {}",
+                    said(&output)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_there_is_put_back_after_a_failure() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let (key, source) = (fixture.path("machine/key"), fixture.path("machine/source"));
+    let own = "# The administrator was here.\n";
+    let failures = [
+        ("return 1", 1),
+        ("kill -INT $$; sleep 0.1", 130),
+        ("kill -TERM $$; sleep 0.1", 143),
+        ("kill -HUP $$; sleep 0.1", 129),
+    ];
+    for shell in SHELLS {
+        for (failure, status) in failures {
+            let script = format!("keyring_package() {{ {failure}; }}; main --yes");
+            let fail = || -> Result<()> {
+                let output = with_functions(&fixture, shell, "apt", &script)?;
+                ensure!(
+                    output.code() == Some(status),
+                    "{shell} {failure}: {}",
+                    said(&output)
+                );
+                Ok(())
+            };
+            fs::create_dir(fixture.path("machine"))?;
+            fail()?;
+            ensure!(
+                !source.exists(),
+                "{shell} {failure}: {} is there",
+                source.display()
+            );
+            fs::write(&key, "another key")?;
+            fs::write(&source, own)?;
+            fail()?;
+            let found = (fs::read_to_string(&key)?, fs::read_to_string(&source)?);
+            ensure!(
+                found == ("another key".into(), own.into()),
+                "{shell} {failure}: {found:?}"
+            );
+            fs::remove_dir_all(fixture.path("machine"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_source_that_was_edited_is_kept() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let script = "keyring_package() { :; }; main --yes";
+    let (source, saved) = (
+        fixture.path("machine/source"),
+        fixture.path("machine/source.save"),
+    );
+    let run = || -> Result<String> {
+        let output = with_functions(&fixture, "dash", "apt", script)?;
+        ensure!(output.success(), "{}", said(&output));
+        Ok(said(&output))
+    };
+    let about = format!("is kept as {}", saved.display());
+    // The second time finds what the first has left.
+    for _ in 0..2 {
+        let said = run()?;
+        ensure!(!said.contains(&about) && !saved.exists(), "{said}");
+    }
+    let placed = fs::read_to_string(&source)?;
+    ensure!(placed == fixture.text("covalent.sources")?, "{placed}");
+    let edited = placed.replace("Suites: stable", "Suites: testing");
+    fs::write(&source, &edited)?;
+    let said = run()?;
+    ensure!(said.contains(&about), "{said}");
+    let found = (fs::read_to_string(&saved)?, fs::read_to_string(&source)?);
+    ensure!(found == (edited, placed), "{found:?}");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
@@ -59,13 +59,17 @@ fn one_key_follows_another() -> Result<()> {
 
     let keys = fixture.fingerprints()?;
     ensure!(keys.len() == 2, "{keys:?}");
-    let refused = fixture.try_publish(&["--retire-key", "0123"])?;
+    let refused = fixture.try_publish(&["--retire-key", "0123 4567"])?;
     ensure!(
-        !refused.status.success() && said(&refused).contains(&keys[0]),
+        !refused.status.success()
+            && said(&refused).contains("key 01234567; it has: ")
+            && said(&refused).contains(&keys[0]),
         "{}",
         said(&refused)
     );
-    fixture.publish(&["--retire-key", &keys[0]])?;
+    // As people copy it.
+    let grouped = format!("{} {}", &keys[0][..20], &keys[0][20..].to_lowercase());
+    fixture.publish(&["--retire-key", &grouped])?;
     ensure!(
         fixture.fingerprints()? == keys[1..],
         "{:?}",
@@ -109,7 +113,7 @@ fn what_expires_is_said_in_time() -> Result<()> {
     // With its successor published, there is something else to do.
     fixture.publish(&["--new-key", "--no-passphrase"])?;
     fixture.publish_tiny("1-1")?;
-    expect(2, "scripts/publish --retire-key")?;
+    expect(2, &format!("scripts/publish --retire-key {key}"))?;
     fixture.publish(&["--retire-key", key])?;
     fixture.publish_tiny("1-1")?;
     expect(0, "nothing expires soon")?;
@@ -181,6 +185,98 @@ fn signatures_and_keys_are_of_todays_algorithms() -> Result<()> {
 
 fn path_of(fixture: &Fixture, path: &str) -> String {
     fixture.tree().join(path).display().to_string()
+}
+
+/// A machine of each family installs from a repository that a key of this kind signs.
+fn serves(fixture: &Fixture) -> Result<()> {
+    fixture.publish_tiny("1-1")?;
+    let apt = Apt::new(fixture, "apt")?;
+    apt.update()?;
+    ensure!(apt.download("tiny")?.success(), "apt");
+    Dnf::new(fixture, "dnf")?.ok(&["install", "tiny"])?;
+    fixture
+        .publish(&[Path::new("--check"), &fixture.tree()])
+        .map(drop)
+}
+
+#[test]
+fn a_key_of_ed25519_signs() -> Result<()> {
+    serves(&Fixture::with_key("ed25519", "sign")?)
+}
+
+#[test]
+fn a_subkey_signs_for_a_key_that_certifies_only() -> Result<()> {
+    let fixture = Fixture::with_key("rsa4096", "cert")?;
+    let key = fixture.fingerprints()?[0].clone();
+    let publish = || {
+        fixture.try_publish(&[
+            "--address",
+            &fixture.address,
+            &fixture.tree().display().to_string(),
+        ])
+    };
+    let refused = publish()?;
+    ensure!(
+        said(&refused).contains("has no key that can sign"),
+        "{}",
+        said(&refused)
+    );
+    let add = [
+        "--passphrase",
+        "",
+        "--quick-add-key",
+        &key,
+        "rsa4096",
+        "sign",
+    ];
+    fixture.gpg(&[&add[..], &["59d"]].concat())?;
+    fixture.publish_tiny("1-1")?;
+    let soon = fixture.try_publish(&[Path::new("--check"), &fixture.tree()])?;
+    ensure!(
+        soon.status.code() == Some(2) && said(&soon).contains("expires on"),
+        "{}",
+        said(&soon)
+    );
+    fixture.gpg(&[&add[..], &["1y"]].concat())?;
+    serves(&fixture)
+}
+
+#[test]
+fn what_was_cut_off_is_published_by_the_next_attempt() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    let (apt, dnf) = (Apt::new(&fixture, "apt")?, Dnf::new(&fixture, "dnf")?);
+    // With more to publish the first time: covalent-archive-keyring.
+    fixture.publish(&["--new-key", "--no-passphrase"])?;
+    for (head, version) in [
+        ("apt/dists/stable/InRelease", "2-1"),
+        ("rpm/stable/mirrorlist", "3-1"),
+    ] {
+        // Nothing can take the place of a folder with something in it.
+        let path = fixture.tree().join(head);
+        let content = fs::read(&path)?;
+        fs::remove_file(&path)?;
+        fs::create_dir_all(path.join("something"))?;
+        let cut_off = fixture.publish_tiny(version);
+        ensure!(
+            cut_off
+                .as_ref()
+                .is_err_and(|error| error.to_string().contains(head)),
+            "{head}: {cut_off:?}"
+        );
+        fs::remove_dir_all(&path)?;
+        fs::write(&path, content)?;
+
+        publish_and_update(&fixture, version, &apt, &dnf).with_context(|| head.to_string())?;
+    }
+    // That machines of both families learn of the new key.
+    let learnt = fs::read(fixture.path("keyring/usr/share/keyrings/covalent-archive-keyring.gpg"))?;
+    ensure!(
+        learnt == fixture.read("covalent-archive-keyring.gpg")?,
+        "apt's keys are old"
+    );
+    let versions = dnf.versions("covalent-archive-keyring")?;
+    ensure!(versions.len() == 2, "{versions:?}");
+    Ok(())
 }
 
 #[test]

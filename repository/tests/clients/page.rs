@@ -34,10 +34,26 @@ fn shown(fixture: &Fixture, width: u32, options: &[&str], picture: &str) -> Resu
     run(&mut chromium)
 }
 
+/// The versions of the package `covalent` that a family's list on the page links to, with an empty one
+/// for the fold.
+fn in_order<'a>(page: &'a str, family: &str) -> Vec<&'a str> {
+    let lists = page.split("<h3>").filter(|list| list.contains(family));
+    let lines = lists.flat_map(str::lines);
+    let versions = lines.filter_map(|line| match line.contains("<details>") {
+        true => Some(""),
+        false => line
+            .split_once("<b>covalent</b> ")?
+            .1
+            .split_once("</a>")
+            .map(|(version, _)| version),
+    });
+    versions.collect()
+}
+
 #[test]
 fn a_browser_shows_the_page() -> Result<()> {
     let fixture = Fixture::new()?;
-    for version in ["1-1", "2-1"] {
+    for version in ["1-10", "1-1", "2-1", "1-9"] {
         fixture.add(
             &[],
             &tiny::packages(&fixture.path(""), "covalent", version)?,
@@ -91,6 +107,13 @@ fn a_browser_shows_the_page() -> Result<()> {
     let off = "--blink-settings=scriptEnabled=false";
     shown(&fixture, 500, &[off], "page-without-scripts.png")?;
     ensure!(!page.contains("<button>"), "{page}");
+    for family in ["_all.deb", ".noarch.rpm"] {
+        // The newest first, and alone before the fold.
+        ensure!(
+            in_order(&page, family) == ["2-1", "", "1-10", "1-9", "1-1"],
+            "{page}"
+        );
+    }
     for shown in [&desktop, &telephone, &page] {
         for words in expected {
             ensure!(shown.contains(words), "{words:?} is missing: {shown}");

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -11,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
-use crate::fixture::{Fixture, said};
+use crate::fixture::{Fixture, output, run, said};
 use crate::tiny;
 
 /// So many that several fall into one update, and every kind of pause between two of them.
@@ -107,7 +109,7 @@ fn a_publication_while_a_client_reads_is_no_trouble() -> Result<()> {
                 &format!("{major}-{minor}"),
             )?);
             next.push(Box::new(move || {
-                let output = publisher.output().expect("a publication");
+                let output = output(&mut publisher).expect("a publication");
                 assert!(output.status.success(), "{}", said(&output));
             }));
         }
@@ -149,27 +151,29 @@ fn a_published_package_never_changes() -> Result<()> {
     let [deb, rpm] = tiny::packages(&folder, "tiny", "1-1")?;
     let tree = folder.join("tiny-1-1.tree");
     fs::write(tree.join("more"), "more")?;
-    crate::fixture::run(
-        std::process::Command::new("dpkg-deb")
-            .arg("--build")
-            .args([&tree, &deb]),
-    )?;
+    run(Command::new("dpkg-deb").arg("--build").args([&tree, &deb]))?;
     let spec = fs::read_to_string(folder.join("tiny-1-1.spec"))?;
     fs::write(
         folder.join("tiny-1-1.spec"),
         spec.replace("Next to nothing", "Something else"),
     )?;
-    crate::fixture::run(
-        std::process::Command::new("rpmbuild")
-            .args(["-bb", "--quiet", "--define"])
-            .arg(format!("_topdir {}", folder.display()))
-            .arg(folder.join("tiny-1-1.spec")),
-    )?;
-    for package in [deb, rpm] {
-        let output = fixture.try_publish(&[fixture.tree(), package])?;
+    run(Command::new("rpmbuild")
+        .args(["-bb", "--quiet", "--define"])
+        .arg(format!("_topdir {}", folder.display()))
+        .arg(folder.join("tiny-1-1.spec")))?;
+    // Not in a suite that does not have it either.
+    for (package, suite) in [
+        (&deb, "stable"),
+        (&deb, "testing"),
+        (&rpm, "stable"),
+        (&rpm, "testing"),
+    ] {
+        let suite = format!("--suite={suite}");
+        let output = fixture.try_publish(&[Path::new(&suite), &fixture.tree(), package])?;
         ensure!(
             !output.status.success() && said(&output).contains("build it with a higher revision"),
-            "{}",
+            "{suite} {}: {}",
+            package.display(),
             said(&output)
         );
     }
@@ -267,6 +271,31 @@ fn a_suite_is_a_line_of_its_own() -> Result<()> {
             "{suite}: {:?}",
             dnf.versions("tiny")
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_web_server_reads_all_of_it_whatever_the_umask() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fs::remove_dir(fixture.tree())?;
+    let packages = tiny::packages(&fixture.path(""), "tiny", "1-1")?;
+    run(Command::new("sh")
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_publish"))
+        .arg("--keys")
+        .arg(fixture.keys())
+        .args(["--address", &fixture.address])
+        .arg(fixture.tree())
+        .args(packages))?;
+    let mode =
+        |path: &Path| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
+    for file in fixture.find(&[])? {
+        ensure!(mode(&file)? == 0o644, "{}", file.display());
+        let folders = file.ancestors().skip(1);
+        for folder in folders.take_while(|folder| folder.starts_with(fixture.tree())) {
+            ensure!(mode(folder)? == 0o755, "{}", folder.display());
+        }
     }
     Ok(())
 }

@@ -56,11 +56,11 @@ impl fmt::Display for Output {
     }
 }
 
-/// Runs `command` to its end.
+/// Runs `command` to its end, which is by force after `limit`; that is an error.
 ///
 /// The outputs go to files, not pipes: a daemon that it leaves behind and that
 /// holds on to them must not keep anyone waiting.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output> {
+pub fn run(command: &mut Command, limit: Duration) -> Result<Output> {
     let mut stdout = tempfile::tempfile().context("a temporary file for standard output")?;
     let mut stderr = tempfile::tempfile().context("a temporary file for standard error")?;
     let mut child = command

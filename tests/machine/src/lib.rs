@@ -36,7 +36,7 @@ mod supervisor;
 mod wait;
 
 pub use builder::{ADDRESS, Builder, NEIGHBOUR};
-pub use command::Output;
+pub use command::{Output, run};
 pub use machine::Machine;
 pub use script::Script;
 pub use wait::wait_until;

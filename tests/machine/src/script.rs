@@ -129,9 +129,11 @@ impl<'a> Script<'a> {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = self.machine.command(&self.user, "timeout");
+        // A session of its own: with the terminal of the caller, what asks there would wait for ever,
+        // stopped since timeout(1) runs it in the background.
+        let mut command = self.machine.command(&self.user, "setsid");
         command
-            .arg("--kill-after=5")
+            .args(["--wait", "timeout", "--kill-after=5"])
             .arg(self.limit.as_secs_f64().to_string())
             .args(["/bin/sh", "-ec", &self.text, "sh"])
             .args(&self.arguments)
