@@ -188,7 +188,8 @@ fn failed_migrations(machine: &Machine) -> Result<()> {
     went_back("no room for a column")?;
 
     machine.write_file(&file, later("pass"), 0o644)?;
-    let broken = format!("echo 'raise RuntimeError(\"no Dask today\")' >>{packages}/{CLUSTER}");
+    // The file is linked into the other environment too: sed makes a new one.
+    let broken = format!("sed -i '$a raise RuntimeError(\"no Dask today\")' {packages}/{CLUSTER}");
     machine.ok(&broken)?;
     machine.sh(&format!("covalentctl rollback --keep-database {newer}"))?;
     went_back("no Dask today")?;
