@@ -84,15 +84,16 @@ fn go_back(
         *server = Server::Restart;
         return Ok(target);
     };
-    if systemd::stop(host).context("stopping the server")? {
-        *server = Server::Start;
-    }
-    // In this order: cut off in between, the server migrates the earlier database again.
-    let gone = way_back.go(host).and_then(|aside| {
+    let mut go = || {
+        if systemd::stop(host).context("stopping the server")? {
+            *server = Server::Start;
+        }
+        // In this order: cut off in between, the server migrates the earlier database again.
+        let aside = way_back.go(host)?;
         target.activate(host)?;
-        Ok(aside)
-    });
-    match gone {
+        anyhow::Ok(aside)
+    };
+    match go() {
         Ok(aside) => {
             progress.say(&format!(
                 "the database is as it was before its migration; that of now is {}",

@@ -70,7 +70,7 @@ fn note_end(host: &Host) -> Result<()> {
         result: variable("SERVICE_RESULT"),
         status: variable("EXIT_STATUS"),
         said,
-        // The time is that of the last unit that was, in this run or in an earlier one.
+        // Where this run has not become ready, the time is that of an earlier one.
         served: microseconds(begun).is_some_and(|begun| microseconds(ready) >= Some(begun)),
     };
     start::note_end(host, &end)
