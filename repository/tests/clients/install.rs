@@ -62,7 +62,12 @@ fn with_functions(fixture: &Fixture, shell: &str, family: &str, script: &str) ->
         functions.display(),
         folder = folder.display(),
     );
-    output(Command::new(shell).args(["-euc", &text]))
+    // Who runs tests in the background has signals ignored, and a shell traps none of those.
+    output(
+        Command::new("env")
+            .args(["--default-signal", shell, "-euc"])
+            .arg(&text),
+    )
 }
 
 /// What stands for any shell that a machine may have: Debian's and Ubuntu's, and that of the others.
