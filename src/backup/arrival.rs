@@ -297,8 +297,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "gives folders away, which is root's to do: scripts/test"]
     fn nothing_comes_to_where_a_task_has_led() {
-        let Some(tree) = reach::machine() else { return };
+        let tree = reach::machine();
         let path = |name: &str| tree.path().join(name);
         let archive = archive(tree.path(), "home/config/covalent.conf");
         let etc = reach::folder(tree.path(), "tmpfiles.d");
@@ -322,8 +323,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "gives folders away, which is root's to do: scripts/test"]
     fn what_is_the_accounts_comes_back_as_its_own_with_the_folders_on_the_way() {
-        let Some(tree) = reach::machine() else { return };
+        let tree = reach::machine();
         let path = |name: &str| tree.path().join(name);
         let archive = archive(tree.path(), "data/a");
         reach::folder(tree.path(), "srv");
