@@ -1,6 +1,7 @@
 //! `status`: what it shows, and that its JSON is what docs/status.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -118,6 +119,32 @@ fn compare(
 
 /// As the launcher writes it.
 const INTERRUPTED: &str = "var/lib/covalent/interrupted.json";
+
+#[test]
+fn it_is_in_colour_on_a_terminal_alone_and_never_against_the_wish() {
+    let tree = Tree::new();
+    let command = tree.command(&["status"]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    // script(1) gives it a terminal.
+    let on_a_terminal = |wish: &str| {
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--command", &words.join(" "), "/dev/null"]);
+        let variables = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        script.envs(variables).env("NO_COLOR", wish);
+        String::from_utf8(script.output().unwrap().stdout).unwrap()
+    };
+    assert!(on_a_terminal("").contains("environment  \x1b[31mnone\x1b[0m"));
+    assert!(on_a_terminal("1").contains("environment  none"));
+    let output = tree.covalentctl(&["status"]);
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("environment  none")
+    );
+}
 
 #[test]
 fn the_name_of_a_workflow_is_one_line_whatever_is_in_it() {
