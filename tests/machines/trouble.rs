@@ -71,6 +71,7 @@ fn what_an_administrator_gets_wrong_is_told_and_harms_nothing() -> Result<()> {
     a_full_disk_is_found(&machine, &active)?;
     doctor_finds_what_is_broken(&machine)?;
     doctor_finds_a_unit_that_was_changed(&machine)?;
+    a_machine_without_localhost_is_told_at_the_start(&machine)?;
     a_harmful_line_stops_the_start(&machine)
 }
 
@@ -267,6 +268,22 @@ fn doctor_finds_a_unit_that_was_changed(machine: &Machine) -> Result<()> {
     let said = ["look  service: it is inactive", "Next: systemctl start"];
     expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
     machine.ok("systemctl start covalent").map(drop)
+}
+
+fn a_machine_without_localhost_is_told_at_the_start(machine: &Machine) -> Result<()> {
+    let hosts = machine.read_file("/etc/hosts")?;
+    machine.ok("sed -i /localhost/d /etc/hosts")?;
+    let start = machine.sh("systemctl restart covalent")?;
+    ensure!(!start.success(), "{start}");
+    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let cure = "'127.0.0.1 localhost' to /etc/hosts";
+    ensure!(
+        journal.contains(cure) && !journal.contains("Traceback"),
+        "{journal}"
+    );
+    machine.write_file("/etc/hosts", hosts, 0o644)?;
+    machine.ok("systemctl restart covalent")?;
+    wait_for_answer(machine, 48008)
 }
 
 fn a_harmful_line_stops_the_start(machine: &Machine) -> Result<()> {
