@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use covalentctl::{cli::Arguments, failure};
+use covalentctl::cli::Arguments;
+use covalentctl::system::failure;
 
 fn main() -> ExitCode {
     match Arguments::parse().run() {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::failure::{Failure, Kind};
-use crate::host::Host;
+use crate::system::failure::{Failure, Kind};
+use crate::system::host::Host;
 
 /// How many generations stay: the active one, and one to go back to.
 const DEFAULT_GENERATIONS: usize = 2;
@@ -221,7 +221,7 @@ fn failure(message: String) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::describe;
+    use crate::system::failure::describe;
 
     fn refusal(text: &str) -> String {
         describe(&parse(Path::new("/etc/covalent/covalentctl.toml"), text).unwrap_err())

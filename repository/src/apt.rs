@@ -13,7 +13,7 @@ use crate::index::{Entry, Suite, newest};
 use crate::keys::{Key, Keys};
 use crate::package::{Family, Package, sha256};
 use crate::publication::Publication;
-use crate::publish::Settings;
+use crate::settings::Settings;
 use crate::tool::{output, tool};
 
 /// One digest is enough; MD5 and SHA-1 are none any more.

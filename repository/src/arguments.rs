@@ -10,7 +10,8 @@ use clap::{ArgGroup, Parser};
 use crate::check;
 use crate::index::Suite;
 use crate::keys::{Keys, joined};
-use crate::publish::{Settings, publish};
+use crate::publish::publish;
+use crate::settings::Settings;
 
 /// Put packages into an apt and a dnf repository that any static web server can serve
 #[derive(Debug, Parser)]

@@ -15,7 +15,7 @@ use crate::index::{Entry, Suite, newest};
 use crate::keys::{Key, Keys};
 use crate::package::{Family, Package, header_digest, sha256};
 use crate::publication::Publication;
-use crate::publish::Settings;
+use crate::settings::Settings;
 use crate::tool::{output, tool};
 
 /// The packages of a suite, as the tree's metadata list them.

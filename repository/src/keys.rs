@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use covalentctl::command::Command;
-use covalentctl::file::make_folder;
+use covalentctl::system::command::Command;
+use covalentctl::system::file::make_folder;
 
 /// The name on a key.
 const USER: &str = "Covalent package repository";

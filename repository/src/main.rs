@@ -12,13 +12,14 @@ mod package;
 mod page;
 mod publication;
 mod publish;
+mod settings;
 mod tool;
 mod version;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use covalentctl::failure;
+use covalentctl::system::failure;
 use rustix::fs::Mode;
 use rustix::process::umask;
 

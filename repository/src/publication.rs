@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use covalentctl::file::{make_folder, sync_file_system};
+use covalentctl::system::file::{make_folder, sync_file_system};
 use tempfile::TempDir;
 
 /// How long a file stays after the first publication that does not name it. Caches between here and

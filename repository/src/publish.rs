@@ -10,22 +10,8 @@ use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::package::{Family, Package};
 use crate::publication::Publication;
+use crate::settings::Settings;
 use crate::{apt, dnf, front};
-
-/// How to publish.
-#[derive(Debug)]
-pub struct Settings {
-    /// The suite that packages go into.
-    pub suite: Suite,
-    /// Where machines reach the tree; as before if not given.
-    pub address: Option<String>,
-    /// How many versions of a package to keep.
-    pub keep: usize,
-    /// How many days apt trusts the indexes.
-    pub valid_days: u16,
-    /// Whether to sign although nothing else changes.
-    pub resign: bool,
-}
 
 /// Adds `packages` to the repository in `tree`, which is made if it is not there.
 pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settings) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use covalentctl::command::Command;
+use covalentctl::system::command::Command;
 
 /// A package has some hundred megabytes at most; a disk may be slow.
 const LIMIT: Duration = Duration::from_secs(600);

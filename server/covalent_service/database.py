@@ -189,7 +189,7 @@ def _upgrade_server(
 ) -> None:
     """Copy the database to a file, run the migrations, bring the copy back if they fail.
 
-    The copy stays: `covalentctl rollback` takes it (`src/database.rs`).
+    The copy stays: `covalentctl rollback` takes it (`src/rollback/database.rs`).
     """
     address = store.engine.url.render_as_string(hide_password=False)
     copy = settings.home / f"database.{revision}.pgdump"

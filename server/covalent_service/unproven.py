@@ -1,7 +1,7 @@
 """The mark of an environment that has begun to migrate the database and not served from it since.
 
 It outlives whatever ends the server, and tells `covalentctl` that there is something to go back
-from (`src/start.rs`).
+from (`src/service/starts.rs`).
 """
 
 import sys

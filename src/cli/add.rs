@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::apply::{Changed, require_root};
-use crate::apply::{Caller, Request, apply_in_turn};
-use crate::host::Host;
-use crate::local::{self, LocalFile};
-use crate::progress::Progress;
-use crate::requirement;
-use crate::state::Lock;
+use crate::environment::apply::{Caller, Request, apply_in_turn};
+use crate::environment::own_requirements::{self, LocalFile};
+use crate::environment::requirement;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
+use crate::system::turn::Lock;
 
 /// Add Python packages of your own to the environment
 ///
@@ -59,7 +59,7 @@ pub(super) fn change_file(
     edit: impl FnOnce(&LocalFile, &mut Vec<String>) -> Result<LocalFile>,
 ) -> Result<Changed> {
     let lock = Lock::acquire(host, progress)?;
-    local::recover(host, &lock)?;
+    own_requirements::recover(host, &lock)?;
     let mut request = Request::of(Caller::Administrator);
     let after = edit(&LocalFile::read(host)?, &mut request.forget)?;
     let result = LocalFile::edited(host, &lock, after, || {
@@ -70,5 +70,5 @@ pub(super) fn change_file(
         let request = Request::of(Caller::Administrator);
         let _ = apply_in_turn(host, &request, progress, &lock);
     }
-    result.map(|outcome| Changed { outcome, request })
+    result.map(|activated| Changed { activated, request })
 }

@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::apply::{Caller, Outcome, Request, apply};
-use crate::environment_file::{EnvironmentFile, Severity};
-use crate::failure;
-use crate::file;
-use crate::generation::Generation;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::environment::apply::{Activated, Caller, Request, apply};
+use crate::environment::generation::Generation;
 use crate::rollback::after_failed_migration;
+use crate::service::environment_file::{EnvironmentFile, Severity};
+use crate::service::lifecycle;
+use crate::service::starts::{note_begin, note_refusal};
 use crate::settings::{Restart, Settings};
-use crate::start::{note_begin, note_refusal};
-use crate::state::needs_root;
-use crate::systemd;
+use crate::system::failure;
+use crate::system::failure::needs_root;
+use crate::system::file;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Make the environment what it should be
 ///
@@ -121,13 +121,13 @@ pub(super) fn require_root(host: &Host) -> Result<()> {
 
 /// Applies, says what became of it, and sees to the server's restart.
 pub(super) fn change(host: &Host, request: Request, progress: &Progress) -> Result<()> {
-    let outcome = apply(host, &request, progress)?;
-    Changed { outcome, request }.finish(host, progress)
+    let activated = apply(host, &request, progress)?;
+    Changed { activated, request }.finish(host, progress)
 }
 
 /// What was applied.
 pub(super) struct Changed {
-    pub(super) outcome: Outcome,
+    pub(super) activated: Option<Activated>,
     pub(super) request: Request,
 }
 
@@ -135,14 +135,11 @@ impl Changed {
     /// Says what became of it, and sees to the server's restart.
     pub(super) fn finish(self, host: &Host, progress: &Progress) -> Result<()> {
         let caller = self.request.caller;
-        let (generation, moved) = match self.outcome {
-            Outcome::Activated { generation, moved } => (generation, moved),
-            Outcome::Unchanged(_) => {
-                if caller == Caller::Administrator {
-                    progress.say("the environment is what it should be; nothing to do");
-                }
-                return Ok(());
+        let Some(Activated { generation, moved }) = self.activated else {
+            if caller == Caller::Administrator {
+                progress.say("the environment is what it should be; nothing to do");
             }
+            return Ok(());
         };
         let environment = host.environment();
         progress.say(&format!(
@@ -162,7 +159,7 @@ impl Changed {
             Caller::Transaction | Caller::Start => Ok(()),
             Caller::Administrator => {
                 let restart = Settings::read(host)?.restart;
-                systemd::restart_as_set(host, restart, progress).context("restarting the server")
+                lifecycle::restart_as_set(host, restart, progress).context("restarting the server")
             }
         }
     }

@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::require_root;
-use crate::backup;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::data::backup;
 use crate::settings::Settings;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Back up the database, the results of all workflows, and the settings
 ///

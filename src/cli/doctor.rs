@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::status::{colour, printable};
+use super::terminal::{colour, printable};
 use crate::doctor::{Verdict, examine};
-use crate::failure::Kind;
-use crate::host::Host;
+use crate::system::failure::Kind;
+use crate::system::host::Host;
 
 /// Look for everything that can be wrong, and say what to type
 ///

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::require_root;
-use crate::drain;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::service::drain;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Wait until no workflow runs, and let none start
 ///

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::status::column;
-use crate::generation::{Generation, Manifest};
-use crate::host::Host;
+use super::terminal::column;
+use crate::environment::generation::{Generation, Manifest};
+use crate::system::host::Host;
 
 /// List the environments there are, the newest first
 ///

@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::status::column;
-use crate::generation::{self, Generation};
-use crate::host::Host;
-use crate::local::named;
-use crate::state::State;
-use crate::wanted::Files;
+use super::terminal::column;
+use crate::environment::generation::{self, Generation};
+use crate::environment::own_requirements::named;
+use crate::environment::state::State;
+use crate::environment::wanted::Files;
+use crate::system::host::Host;
 
 /// List the Python packages of your own in the environment
 ///

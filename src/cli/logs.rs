@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::host::Host;
-use crate::systemd;
+use crate::service::systemd;
+use crate::system::host::Host;
 
 /// Show what the server has said
 ///

@@ -15,6 +15,7 @@ mod rollback;
 mod run;
 mod serve;
 mod status;
+mod terminal;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -22,9 +23,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::failure::Kind;
-use crate::host::Host;
-use crate::space;
+use crate::system::failure::Kind;
+use crate::system::host::Host;
+use crate::system::space;
 
 /// Builds, verifies and activates the environment of the Covalent workflow server
 ///

@@ -7,14 +7,14 @@ use clap::Args;
 
 use super::add::change_file;
 use super::apply::require_root;
-use crate::failure::{Failure, Kind};
-use crate::generation::{Generation, changes};
-use crate::host::Host;
-use crate::local::{LocalFile, named};
-use crate::progress::Progress;
-use crate::requirement::normalize;
-use crate::state::State;
-use crate::wanted::Files;
+use crate::environment::generation::{Generation, changes};
+use crate::environment::own_requirements::{LocalFile, named};
+use crate::environment::requirement::normalize;
+use crate::environment::state::State;
+use crate::environment::wanted::Files;
+use crate::system::failure::{Failure, Kind};
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Remove Python packages of your own from the environment
 ///

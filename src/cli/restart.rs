@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::require_root;
-use crate::drain;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::service::drain;
+use crate::service::lifecycle;
 use crate::settings::Settings;
-use crate::systemd;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Restart the server if it runs
 ///
@@ -32,13 +32,13 @@ impl Restart {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.as_set {
-            systemd::restart_as_set(host, Settings::read(host)?.restart, &progress)?;
+            lifecycle::restart_as_set(host, Settings::read(host)?.restart, &progress)?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.when_idle {
             drain::wait_for_idleness(host, &progress)?;
         }
-        if !systemd::restart_if_running(host, &progress)? && self.when_idle {
+        if !lifecycle::restart_if_running(host, &progress)? && self.when_idle {
             // It would be in force for a server that comes up by itself.
             drain::resume(host)?;
         }

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::require_root;
-use crate::backup;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::data::backup;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Bring a backup back
 ///

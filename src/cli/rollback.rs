@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::require_root;
-use crate::host::Host;
-use crate::progress::Progress;
 use crate::rollback::rollback;
-use crate::start::{self, End};
-use crate::systemd;
+use crate::service::starts::{self, End};
+use crate::service::systemd;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Go back to an earlier environment
 ///
@@ -73,5 +73,5 @@ fn note_end(host: &Host) -> Result<()> {
         // Where this run has not become ready, the time is that of an earlier one.
         served: microseconds(begun).is_some_and(|begun| microseconds(ready) >= Some(begun)),
     };
-    start::note_end(host, &end)
+    starts::note_end(host, &end)
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::host::Host;
-use crate::server;
+use crate::service::serve;
+use crate::system::host::Host;
 
 /// Run a command in the environment, as the service account
 ///
@@ -28,7 +28,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        server::run(host, &self.command)?;
+        serve::run(host, &self.command)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::Apply;
-use crate::host::Host;
-use crate::server;
+use crate::service::serve;
+use crate::system::host::Host;
 
 /// Become the server, in the foreground
 ///
@@ -21,10 +21,10 @@ pub struct Serve {}
 
 impl Serve {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        if server::stands_in_for_the_unit(host) {
+        if serve::stands_in_for_the_unit(host) {
             Apply::at_start().run(host)?;
         }
-        server::serve(host)?;
+        serve::serve(host)?;
         Ok(ExitCode::SUCCESS)
     }
 }

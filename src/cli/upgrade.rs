@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::apply::{change, require_root};
-use crate::apply::{Caller, Request};
-use crate::generation::Resolution;
-use crate::host::Host;
-use crate::progress::Progress;
+use crate::environment::apply::{Caller, Request};
+use crate::environment::generation::Resolution;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
 
 /// Renew the Python packages of your own
 ///

@@ -1,12 +1,12 @@
 //! The environment, and the interpreter that it needs.
 
-use super::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
-use crate::generation::{Damage, Generation, changes, damage};
-use crate::host::Host;
+use super::verdict::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
+use crate::environment::generation::{Damage, Generation, changes, damage};
+use crate::environment::source;
+use crate::environment::state::{Held, State};
+use crate::environment::wanted::Wanted;
 use crate::settings::Settings;
-use crate::source;
-use crate::state::{Held, State};
-use crate::wanted::Wanted;
+use crate::system::host::Host;
 
 /// Whether there is an interpreter that Covalent runs on.
 pub(super) fn interpreter(host: &Host) -> Verdict {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Verdict, bad, doubtful, first, from_error, good, shown, skipped, unit};
-use crate::account::{Account, NAME};
-use crate::command::Command;
-use crate::database::COMPANIONS;
-use crate::file;
-use crate::host::Host;
-use crate::places::{Database, Places};
+use super::unit;
+use super::verdict::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
+use crate::data::database::COMPANIONS;
+use crate::data::places::{Database, Places};
+use crate::system::account::{Account, NAME};
+use crate::system::command::Command;
+use crate::system::file;
+use crate::system::host::Host;
 
 /// How many files below a folder are looked at: an environment with every plugin has half of it,
 /// and a server of many years must not keep its administrator waiting.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Verdict, bad, doubtful, first, from_error, good};
-use crate::backup;
-use crate::command::Command;
-use crate::generation::Generation;
-use crate::host::Host;
-use crate::places::{Database, Places};
-use crate::space::{self, Need};
-use crate::systemd;
+use super::verdict::{Verdict, bad, doubtful, first, from_error, good};
+use crate::data::backup;
+use crate::data::places::{Database, Places};
+use crate::environment::generation::Generation;
+use crate::service::systemd;
+use crate::system::command::Command;
+use crate::system::host::Host;
+use crate::system::space::{self, Need};
 
 /// A clock that is behind by less may just not be set yet, or set in another time zone.
 const BEHIND: SignedDuration = SignedDuration::from_hours(24);

@@ -3,13 +3,15 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use super::{Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped};
-use crate::account::{self, Account};
-use crate::api;
-use crate::environment_file::EnvironmentFile;
-use crate::host::Host;
-use crate::server;
-use crate::systemd;
+use super::verdict::{
+    Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped,
+};
+use crate::service::address::Address;
+use crate::service::api;
+use crate::service::environment_file::EnvironmentFile;
+use crate::service::systemd;
+use crate::system::account::{self, Account};
+use crate::system::host::Host;
 
 /// The kernel's tables of TCP sockets (proc_pid_net(5)).
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -26,7 +28,7 @@ pub(super) fn port(host: &Host) -> Verdict {
     if !active && !may_read_all(host) {
         return only_root();
     }
-    let address = server::Address::now(host);
+    let address = Address::now(host);
     let Some(port) = address.port.parse::<u16>().ok() else {
         return bad(
             "COVALENT_SVC_PORT in covalent.env is no port",
@@ -104,7 +106,7 @@ pub(super) fn sockets(host: &Host) -> Verdict {
         return only_root();
     }
     let is_open = file.is_ok_and(|file| is_open(&file));
-    let port = server::Address::of(host).port;
+    let port = Address::of(host).port;
     let tables = TABLES.map(|table| fs::read_to_string(host.path(table)).unwrap_or_default());
     let listening = tables
         .iter()

@@ -1,9 +1,9 @@
 //! What the administrator has set.
 
-use super::{Verdict, bad, doubtful, from_error, good};
-use crate::environment_file::{EnvironmentFile, Severity};
-use crate::host::Host;
+use super::verdict::{Verdict, bad, doubtful, from_error, good};
+use crate::service::environment_file::{EnvironmentFile, Severity};
 use crate::settings::Settings;
+use crate::system::host::Host;
 
 /// Whether `covalentctl.toml` can be used.
 pub(super) fn settings(host: &Host) -> Verdict {

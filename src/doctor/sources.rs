@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Verdict, bad, doubtful, from_error, good, skipped};
-use crate::command::CommandFailed;
-use crate::failure;
-use crate::file;
-use crate::generation::uv;
-use crate::host::Host;
-use crate::interpreter::{self, Probes};
-use crate::requirement;
+use super::verdict::{Verdict, bad, doubtful, from_error, good, skipped};
+use crate::environment::interpreter::{self, Probes};
+use crate::environment::requirement;
+use crate::environment::source::{Source, without_credentials};
+use crate::environment::uv::uv;
+use crate::environment::wanted::Files;
 use crate::settings::{Index, Network, Settings};
-use crate::source::{Source, without_credentials};
-use crate::wanted::Files;
+use crate::system::command::CommandFailed;
+use crate::system::failure;
+use crate::system::file;
+use crate::system::host::Host;
 
 /// One page of an index, and the start of uv: a second over a good network.
 const INDEX_LIMIT: Duration = Duration::from_secs(20);
@@ -172,7 +172,7 @@ fn reach(proxy: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Command;
+    use crate::system::command::Command;
     use std::net::TcpListener;
 
     /// What is made of these words of uv.

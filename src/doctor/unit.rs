@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Verdict, bad, doubtful, good, skipped};
-use crate::host::Host;
-use crate::systemd;
+use super::verdict::{Verdict, bad, doubtful, good, skipped};
+use crate::service::systemd;
+use crate::system::host::Host;
 
 /// The unit of the package.
 const UNIT: &str = include_str!("../../systemd/covalent.service");

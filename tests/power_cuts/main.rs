@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use covalentctl::failpoint;
+use covalentctl::system::failpoint;
 
 use crate::tree::{Found, Tree};
 

@@ -43,7 +43,7 @@ impl Tree {
         let tree = Tree {
             file_system: FileSystem::new(&target.join("power-cuts"))?,
         };
-        let small: String = covalentctl::requirement::pins(&lock)
+        let small: String = covalentctl::pins(&lock)
             .iter()
             .filter(|pin| PACKAGES.contains(&pin.name.as_str()))
             .map(|pin| pin.text())

@@ -4,7 +4,7 @@ mod text;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,19 +15,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::list::{self, Row};
-use crate::api::{self, Running, Workflow};
-use crate::backup;
-use crate::database;
-use crate::drain;
-use crate::failure::Kind;
-use crate::file;
-use crate::generation::{Generation, Manifest};
-use crate::host::Host;
-use crate::places::{Database, Places};
-use crate::server::Address;
-use crate::state::{FailedAttempt, State};
-use crate::systemd;
-use crate::wanted::Files;
+use super::terminal::colour;
+use crate::data::backup;
+use crate::data::database;
+use crate::data::places::{Database, Places};
+use crate::environment::generation::{Generation, Manifest};
+use crate::environment::state::{FailedAttempt, State};
+use crate::environment::wanted::Files;
+use crate::service::address::Address;
+use crate::service::api::{self, Running, Workflow};
+use crate::service::drain;
+use crate::service::systemd;
+use crate::system::failure::Kind;
+use crate::system::file;
+use crate::system::host::Host;
 
 /// Show how the server and its environment are
 ///
@@ -232,20 +233,4 @@ impl Status {
             None => ExitCode::from(Kind::NoEnvironment.exit_status()),
         })
     }
-}
-
-/// What somebody else has said, a task's name or an index's answer: it must not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n', "?")
-}
-
-/// Colour only for a terminal, and never against the wish in `NO_COLOR`.
-pub(super) fn colour() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !unwanted
-}
-
-/// The width of a column that these words stand in.
-pub(super) fn column<'a>(words: impl Iterator<Item = &'a str>) -> usize {
-    words.map(|word| word.chars().count()).max().unwrap_or(0)
 }

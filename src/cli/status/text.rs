@@ -1,11 +1,12 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list::Row;
-use super::{Interrupted, NAMES, Report, Service, Stored, printable};
-use crate::api::Workflow;
-use crate::drain;
-use crate::failure::Kind;
-use crate::generation::Manifest;
+use super::super::terminal::printable;
+use super::{Interrupted, NAMES, Report, Service, Stored};
+use crate::environment::generation::Manifest;
+use crate::service::api::Workflow;
+use crate::service::drain;
+use crate::system::failure::Kind;
 
 impl Report {
     /// What is to be said of workflows, and of a restart that is due.

@@ -1,0 +1,103 @@
+//! The archive: what is in it, and how it is read.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{COPY_LIMIT, Manifest, VERSION};
+use crate::data::places::Database;
+use crate::system::account::Account;
+use crate::system::command::Command;
+use crate::system::failure::{Failure, Kind};
+
+/// The start of an archive.
+const MANIFEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// The members that are not named by their paths.
+pub(super) const MANIFEST: &str = "backup.json";
+pub(super) const DATABASE_FILE: &str = "database.sqlite";
+pub(super) const DATABASE_DUMP: &str = "database.pgdump";
+
+/// The name of the copy of the database.
+pub(super) fn member_of(database: &Database) -> &'static str {
+    match database {
+        Database::File(_) => DATABASE_FILE,
+        Database::Server(_) => DATABASE_DUMP,
+    }
+}
+
+/// Unpacks `members` into `folder`, without the first `above` parts of their paths.
+pub(super) fn extract(
+    archive: &Path,
+    members: &[&Path],
+    folder: &Path,
+    above: usize,
+    account: Option<&Account>,
+) -> Result<()> {
+    let mut command = Command::new("tar", COPY_LIMIT)
+        .stdin(open(archive)?)
+        .args(["--extract", compression_of(archive), "--acls", "--xattrs"])
+        .args([format!("--strip-components={above}")])
+        .args(["--file=-", "--directory"])
+        .args([folder])
+        .args(members);
+    if let Some(account) = account {
+        command = command.account(account);
+    }
+    command
+        .run()
+        .map(drop)
+        .with_context(|| format!("unpacking {}", archive.display()))
+}
+
+pub(super) fn read_manifest(archive: &Path) -> Result<Manifest> {
+    let output = Command::new("tar", MANIFEST_LIMIT)
+        .stdin(open(archive)?)
+        .args([
+            "--extract",
+            compression_of(archive),
+            "--file=-",
+            "--to-stdout",
+        ])
+        .args(["--occurrence=1", MANIFEST])
+        .output()?;
+    let found: Option<Manifest> = serde_json::from_str(&output.stdout).ok();
+    found
+        .filter(|manifest| manifest.version == VERSION)
+        .ok_or_else(|| {
+            Failure::error(
+                Kind::Unknown,
+                format!(
+                    "{} is no backup that this covalentctl has made: {}",
+                    archive.display(),
+                    match output.stderr.trim() {
+                        "" => "its backup.json is of another version",
+                        said => said,
+                    }
+                ),
+                format!("ls -l {}", archive.parent().unwrap_or(archive).display()),
+            )
+        })
+}
+
+/// How it is compressed: tar can't tell from its standard input.
+pub(super) fn compression_of(archive: &Path) -> &'static str {
+    match archive.extension().is_some_and(|end| end == "gz") {
+        true => "--gzip",
+        false => "--zstd",
+    }
+}
+
+fn open(archive: &Path) -> Result<File> {
+    File::open(archive).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::error(
+            Kind::Unknown,
+            format!("there is no {}", archive.display()),
+            "covalentctl status names the newest backup",
+        ),
+        _ => anyhow::Error::new(error).context(format!("opening {}", archive.display())),
+    })
+}

@@ -1,0 +1,137 @@
+//! Where the server keeps what it keeps, as `covalent.env` says (`covalent_service/settings.py`).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::service::environment_file::EnvironmentFile;
+use crate::service::serve::DATABASE_VARIABLE;
+use crate::system::host::Host;
+
+/// Covalent's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// An SQLite file.
+    File(PathBuf),
+    /// A database server, by its address. It may hold a password.
+    Server(String),
+}
+
+impl Database {
+    /// How its address begins, such as `postgresql+psycopg2`.
+    pub fn kind(&self) -> &str {
+        match self {
+            Database::File(_) => "sqlite",
+            Database::Server(address) => address.split_once("://").map_or("", |(kind, _)| kind),
+        }
+    }
+
+    /// Whether its address holds a password: the account's processes could read that from
+    /// /proc/PID/environ of a program that runs as the account.
+    pub fn has_password(&self) -> bool {
+        let Database::Server(address) = self else {
+            return false;
+        };
+        // SQLAlchemy takes a password with a slash or a question mark in it as it stands.
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        let account = rest.rsplit_once('@').map(|(account, _)| account);
+        account.is_some_and(|account| account.contains(':')) || address.contains("password=")
+    }
+}
+
+/// What the server keeps.
+#[derive(Debug)]
+pub struct Places {
+    /// The database.
+    pub database: Database,
+    /// The folder of what goes into tasks and comes out of them.
+    pub data: PathBuf,
+    /// The same as it is set: with the links on the way.
+    pub data_as_set: PathBuf,
+    /// `covalent.conf`.
+    pub configuration: PathBuf,
+}
+
+impl Places {
+    /// Reads `covalent.env`.
+    pub fn read(host: &Host) -> Result<Places> {
+        Ok(Places::of(host, &EnvironmentFile::read(host)?))
+    }
+
+    /// What a `covalent.env` of this machine says.
+    pub fn of(host: &Host, file: &EnvironmentFile) -> Places {
+        let value = |name: &str| file.get(name).filter(|value| !value.is_empty());
+        let home = value("HOME").map_or_else(|| "/var/lib/covalent".into(), PathBuf::from);
+        let path = |name: &str, default: &dyn Fn() -> PathBuf| {
+            value(name).map_or_else(default, PathBuf::from)
+        };
+        let share = path("XDG_DATA_HOME", &|| home.join(".local/share")).join("covalent");
+        let config = || path("XDG_CONFIG_DIR", &|| home.join(".config/covalent"));
+        let data_as_set = host.path(path("COVALENT_DATA_DIR", &|| {
+            home.join(".local/share/covalent/data")
+        }));
+        Places {
+            database: match value(DATABASE_VARIABLE) {
+                Some(address) => Database::Server(address.into()),
+                None => Database::File(host.path(path("COVALENT_DATABASE", &|| {
+                    share.join("dispatcher_db.sqlite")
+                }))),
+            },
+            data: resolved(&data_as_set),
+            data_as_set,
+            configuration: host.path(path("COVALENT_CONFIG_DIR", &config).join("covalent.conf")),
+        }
+    }
+}
+
+/// The launcher does the same: Covalent notes the path without links, also of a folder that is not
+/// there yet.
+fn resolved(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some((above.canonicalize().ok()?, rest))
+    });
+    match there {
+        Some((path, rest)) if rest.as_os_str().is_empty() => path,
+        Some((above, rest)) => above.join(rest),
+        None => path.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_on_the_way_are_followed_also_to_what_is_not_there_yet() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = tree.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("disk")).unwrap();
+        std::os::unix::fs::symlink("disk", root.join("link")).unwrap();
+        for (path, expected) in [
+            ("link", "disk"),
+            ("link/missing/data", "disk/missing/data"),
+            ("missing/data", "missing/data"),
+        ] {
+            assert_eq!(resolved(&root.join(path)), root.join(expected));
+        }
+    }
+
+    #[test]
+    fn a_password_is_seen_whatever_is_in_it() {
+        let has = |address: &str| Database::Server(address.into()).has_password();
+        for address in [
+            "postgresql://covalent:word@host/name",
+            "postgresql://covalent:wo/rd?@host/name",
+            "postgresql://host/name?password=word",
+        ] {
+            assert!(has(address), "{address}");
+        }
+        for address in [
+            "postgresql:///covalent?host=/run/postgresql",
+            "postgresql://covalent@host:5432/name",
+        ] {
+            assert!(!has(address), "{address}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Building a generation beside the active one.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::blueprint::Blueprint;
+use super::install::Installation;
+use super::installed::installed;
+use super::layout::CONSTRAINTS;
+use super::resolve::Resolution;
+use super::share::share;
+use super::trial::Trial;
+use super::{Generation, Manifest, Seconds};
+use crate::environment::requirement::Versions;
+use crate::environment::uv::uv;
+use crate::environment::wanted::{LAYOUT, Wanted};
+use crate::system::failpoint;
+use crate::system::file;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
+use crate::system::space;
+
+/// An empty environment is a dozen files.
+const CREATE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Builds what is wanted, verifies it, and returns it ready; nothing is left of it on failure.
+///
+/// Returns nothing if an upgrade found every version that the generation before has.
+pub fn build(
+    host: &Host,
+    blueprint: &Blueprint,
+    progress: &Progress,
+) -> Result<Option<Generation>> {
+    file::make_folder(&host.generations(), 0o755)?;
+    space::check(&host.generations(), blueprint.base().is_some())?;
+    Unfinished::new(host, blueprint.wanted).complete(host, blueprint, progress)
+}
+
+/// A build under way; dropped, it is removed.
+struct Unfinished {
+    id: String,
+    made: Timestamp,
+    path: PathBuf,
+    /// uv's cache on the same file system: its files become the environment's by hard link.
+    cache: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next run, which sweeps.
+        let _ = fs::remove_dir_all(&self.cache);
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+impl Unfinished {
+    fn new(host: &Host, wanted: &Wanted) -> Unfinished {
+        let made = Timestamp::now();
+        let first = format!(
+            "{}-{}",
+            made.strftime("%Y%m%dT%H%M%SZ"),
+            &wanted.fingerprint[..8]
+        );
+        // Two of one second and one fingerprint: an upgrade, or a build from nothing.
+        let mut ids = std::iter::once(first.clone())
+            .chain((2u32..).map(|number| format!("{first}-{number}")));
+        let free = |id: &String| !host.generations().join(id).exists();
+        let id = ids.find(free).unwrap_or(first);
+        Unfinished {
+            made,
+            path: host.generations().join(&id),
+            cache: host.generations().join(format!(".{id}.cache")),
+            id,
+            keep: false,
+        }
+    }
+
+    fn complete(
+        mut self,
+        host: &Host,
+        blueprint: &Blueprint,
+        progress: &Progress,
+    ) -> Result<Option<Generation>> {
+        let wanted = blueprint.wanted;
+        let base = blueprint.base();
+        let create = self.create(host, wanted, base, progress)?;
+        let installation = Installation {
+            host,
+            blueprint,
+            path: &self.path,
+            cache: &self.cache,
+        };
+        let found = installation.run(progress)?;
+        failpoint::pass("installed");
+        let packages = installed(&self.path);
+        if blueprint.resolution == Resolution::Upgrade
+            && blueprint.before.is_some_and(|before| {
+                let before = &before.manifest;
+                before.fingerprint == wanted.fingerprint && before.packages == packages
+            })
+        {
+            return Ok(None);
+        }
+        self.write_constraints(&packages)?;
+        let trial = Trial {
+            host,
+            wanted,
+            path: &self.path,
+            packages: &packages,
+            modules: blueprint.modules,
+        };
+        let tried = trial.run(base, progress)?;
+        failpoint::pass("verified");
+        let launcher = trial.launcher()?;
+        let manifest = Manifest {
+            id: self.id.clone(),
+            fingerprint: wanted.fingerprint.clone(),
+            made: self.made,
+            interpreter: wanted.interpreter.clone(),
+            source: found.source,
+            packages,
+            own: found.own,
+            carried: found.carried,
+            base: base.map(|base| base.manifest.id.clone()),
+            layout: LAYOUT,
+            launcher,
+            database_revision: tried.verified.database_revision,
+            executors: tried.verified.executors,
+            seconds: Seconds {
+                create: create.as_secs_f64(),
+                resolve: found.resolve.as_secs_f64(),
+                install: found.install.as_secs_f64(),
+                compile: tried.compile.as_secs_f64(),
+                verify: tried.verify.as_secs_f64(),
+            },
+        };
+        // The manifest says that all else is there, so all else reaches the disk before it.
+        file::sync_file_system(&self.path)?;
+        manifest.write(&self.path)?;
+        self.keep = true;
+        failpoint::pass("ready");
+        Ok(Some(Generation {
+            path: self.path.clone(),
+            manifest,
+        }))
+    }
+
+    fn create(
+        &self,
+        host: &Host,
+        wanted: &Wanted,
+        base: Option<&Generation>,
+        progress: &Progress,
+    ) -> Result<Duration> {
+        if let Some(base) = base {
+            let what = format!("starting from {}", base.manifest.id);
+            let ((), taken) = progress.step(&what, || share(&base.path, &self.path))?;
+            failpoint::pass("shared");
+            return Ok(taken);
+        }
+        let version = wanted.interpreter.version_text();
+        let what = format!("making an environment for Python {version}");
+        let ((), taken) = progress.step(&what, || {
+            let arguments = [
+                "venv".as_ref(),
+                // Its files serve later generations, which are in other folders.
+                "--relocatable".as_ref(),
+                "--python".as_ref(),
+                wanted.interpreter.path.as_os_str(),
+                self.path.as_os_str(),
+            ];
+            uv(host, CREATE_LIMIT)
+                .env("UV_CACHE_DIR", &self.cache)
+                .args(arguments)
+                .run()
+                .map(drop)
+                .context("making an empty environment")
+        })?;
+        failpoint::pass("started");
+        Ok(taken)
+    }
+
+    fn write_constraints(&self, packages: &Versions) -> Result<()> {
+        let lines: String = packages
+            .iter()
+            .map(|(name, version)| format!("{name}=={version}\n"))
+            .collect();
+        file::write(&self.path.join(CONSTRAINTS), lines.as_bytes(), 0o644)
+    }
+}

@@ -1,0 +1,11 @@
+//! What the environment should be, and how it becomes that.
+
+pub(crate) mod apply;
+pub(crate) mod generation;
+pub(crate) mod interpreter;
+pub(crate) mod own_requirements;
+pub(crate) mod requirement;
+pub(crate) mod source;
+pub(crate) mod state;
+pub(crate) mod uv;
+pub(crate) mod wanted;

@@ -1,0 +1,250 @@
+//! The administrator's own packages: the requirement file that `covalentctl add` and `remove`
+//! keep, and where else a package may be named.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::requirement;
+use super::state::{Edit, State};
+use crate::system::failpoint;
+use crate::system::failure::{Failure, Kind};
+use crate::system::file;
+use crate::system::host::Host;
+use crate::system::turn::Lock;
+
+/// What the file begins with when `add` makes it.
+const HEAD: &str = "\
+# Python packages of your own in the environment of the Covalent server, in pip's
+# requirement format. Kept by `covalentctl add` and `covalentctl remove`; after a
+# change by hand: covalentctl apply
+";
+
+/// The file and its text.
+#[derive(Clone, Debug)]
+pub struct LocalFile {
+    path: PathBuf,
+    text: Option<String>,
+}
+
+impl LocalFile {
+    /// Reads the file; one that is missing has no text.
+    pub fn read(host: &Host) -> Result<LocalFile> {
+        let path = host.local_requirements();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("reading {}", path.display()));
+            }
+        };
+        Ok(LocalFile { path, text })
+    }
+
+    /// Writes it; without a text there is no file.
+    pub fn write(&self) -> Result<()> {
+        match &self.text {
+            Some(text) => {
+                file::make_folder(self.path.parent().unwrap_or(&self.path), 0o755)?;
+                file::write(&self.path, text.as_bytes(), 0o644)
+            }
+            None => match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("removing {}", self.path.display()))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Writes the file as `after`, does `work`, and takes the change back if that fails; so does the
+    /// next run if this one is cut off.
+    pub fn edited<T>(
+        host: &Host,
+        _lock: &Lock,
+        after: LocalFile,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let before = LocalFile::read(host)?;
+        note(
+            host,
+            Some(Edit {
+                before: before.text.clone(),
+            }),
+        )?;
+        let result = after.write().and_then(|()| {
+            failpoint::pass("edited");
+            work()
+        });
+        if result.is_err() {
+            before.write()?;
+        }
+        note(host, None)?;
+        result
+    }
+
+    /// The same file with these requirements; one takes the place of another of its name.
+    pub fn with(&self, requirements: &[String]) -> Result<LocalFile> {
+        let mut lines: Vec<String> = self
+            .text
+            .as_deref()
+            .unwrap_or(HEAD)
+            .lines()
+            .map(String::from)
+            .collect();
+        for wanted in requirements {
+            let name = checked_name(wanted)?;
+            let same = |line: &String| {
+                requirement::in_file(line)
+                    .next()
+                    .is_some_and(|(_, _, there)| there == name)
+            };
+            let wanted = wanted.trim().to_string();
+            match lines.iter().position(same) {
+                Some(place) => lines[place] = wanted,
+                None => lines.push(wanted),
+            }
+        }
+        Ok(self.with_lines(&lines))
+    }
+
+    /// The same file without the requirement of this normalized name; `None` if there is none.
+    pub fn without(&self, name: &str) -> Option<LocalFile> {
+        let text = self.text.as_deref()?;
+        let named: Vec<usize> = requirement::in_file(text)
+            .filter(|(_, _, there)| there == name)
+            .map(|(line, _, _)| line)
+            .collect();
+        let left = text.lines().enumerate();
+        let left = left.filter(|(index, _)| !named.contains(&(index + 1)));
+        let left: Vec<String> = left.map(|(_, line)| line.to_string()).collect();
+        (!named.is_empty()).then(|| self.with_lines(&left))
+    }
+
+    fn with_lines(&self, lines: &[String]) -> LocalFile {
+        let text = lines
+            .iter()
+            .fold(String::new(), |text, line| text + line + "\n");
+        LocalFile {
+            path: self.path.clone(),
+            text: Some(text),
+        }
+    }
+}
+
+/// Takes back the change of a run that was cut off.
+pub fn recover(host: &Host, _lock: &Lock) -> Result<()> {
+    let Some(edit) = State::read(host).edit else {
+        return Ok(());
+    };
+    let before = LocalFile {
+        path: host.local_requirements(),
+        text: edit.before,
+    };
+    before.write()?;
+    note(host, None)
+}
+
+fn note(host: &Host, edit: Option<Edit>) -> Result<()> {
+    let mut state = State::read(host);
+    state.edit = edit;
+    state.write(host)
+}
+
+fn checked_name(wanted: &str) -> Result<String> {
+    let sound = !wanted.chars().any(char::is_control);
+    requirement::name(wanted).filter(|_| sound).ok_or_else(|| {
+        Failure::error(
+            Kind::Settings,
+            format!("{wanted:?} is no requirement that starts with the name of a package"),
+            "write it as in 'numpy', 'pennylane<1' or 'name @ https://…'; anything else that pip \
+             takes can stand in a file of yours, /etc/covalent/requirements.d/NAME.txt",
+        )
+    })
+}
+
+/// A requirement in one of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The package's normalized name.
+    pub name: String,
+    /// The requirement, without an address.
+    pub text: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its line there, counted from 1.
+    pub line: usize,
+}
+
+/// Every requirement that starts with a name, in the order in which the files are read.
+pub fn named(files: &[PathBuf]) -> Result<Vec<Named>> {
+    let mut all = Vec::new();
+    for path in files {
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let text = String::from_utf8_lossy(&bytes);
+        all.extend(requirement::in_file(&text).map(|(line, text, name)| Named {
+            name,
+            text: requirement::shown(text).to_string(),
+            path: path.clone(),
+            line,
+        }));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: Option<&str>) -> LocalFile {
+        LocalFile {
+            path: "/x".into(),
+            text: text.map(String::from),
+        }
+    }
+
+    fn add(text: Option<&str>, requirements: &[&str]) -> String {
+        let requirements: Vec<String> = requirements.iter().map(ToString::to_string).collect();
+        file(text).with(&requirements).unwrap().text.unwrap()
+    }
+
+    #[test]
+    fn a_requirement_is_added_or_takes_the_place_of_its_like() {
+        assert_eq!(add(None, &["numpy"]), format!("{HEAD}numpy\n"));
+        assert_eq!(
+            add(
+                Some("# mine\nNum_Py<2  # old\nsix"),
+                &["num-py>=2", "scipy"]
+            ),
+            "# mine\nnum-py>=2\nsix\nscipy\n"
+        );
+    }
+
+    #[test]
+    fn a_requirement_is_removed_and_comments_stay() {
+        let left = file(Some("# mine\nnumpy<2\nsix\n"))
+            .without("numpy")
+            .unwrap();
+        assert_eq!(left.text.unwrap(), "# mine\nsix\n");
+        assert!(file(Some("six\n")).without("numpy").is_none());
+        assert!(file(None).without("numpy").is_none());
+    }
+
+    #[test]
+    fn what_is_no_requirement_is_refused() {
+        for wanted in [
+            "",
+            "--pre",
+            "two words",
+            "./x.whl",
+            "six\n--index-url http://x",
+        ] {
+            assert!(
+                file(None).with(&[wanted.to_string()]).is_err(),
+                "{wanted:?}"
+            );
+        }
+    }
+}

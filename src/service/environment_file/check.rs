@@ -1,0 +1,213 @@
+//! What the variables of `covalent.env` may hold.
+
+use super::problem::{Assignment, Problem, Severity};
+
+/// What a variable's value has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A TCP port, 1024 to 65535: the service account can't bind a lower one.
+    Port,
+    /// An absolute path.
+    Path,
+    /// A level of Python's logging module.
+    Level,
+    /// `1`, `true` or `t`, or `0`, `false` or `f`: the launcher takes nothing else.
+    Switch,
+    /// The same, read by Covalent itself, which takes anything else for a no or for a yes.
+    Flag,
+    /// A whole number above 0.
+    Count,
+    /// Anything.
+    Text,
+    /// Anything; and setting it does harm, for the reason given.
+    Discouraged(&'static str),
+}
+
+/// Every variable that has an effect on Covalent's server, and what it may hold.
+pub const VARIABLES: &[(&str, Value)] = &[
+    ("COVALENT_SVC_PORT", Value::Port),
+    ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
+    ("COVALENT_DISPATCHER_ADDR", Value::Text),
+    ("COVALENT_ALLOWED_HOSTS", Value::Text),
+    ("COVALENT_UI_TERMINAL", Value::Switch),
+    ("COVALENT_DASK_DASHBOARD", Value::Text),
+    ("COVALENT_DATABASE", Value::Path),
+    ("COVALENT_DATABASE_URL", Value::Text),
+    ("COVALENT_CACHE_DB_URL", Value::Text),
+    ("COVALENT_DATA_DIR", Value::Path),
+    ("COVALENT_CACHE_DIR", Value::Path),
+    ("COVALENT_LOGDIR", Value::Path),
+    ("COVALENT_CONFIG_DIR", Value::Path),
+    ("COVALENT_EXECUTOR_DIR", Value::Path),
+    ("LOGLEVEL", Value::Level),
+    ("COVALENT_LOG_TO_FILE", Value::Flag),
+    ("COVALENT_PLUGIN_LOAD", Value::Flag),
+    ("COVALENT_DISABLE_DASK", Value::Switch),
+    ("COVALENT_USE_OLD_DASK", Value::Flag),
+    ("COVALENT_DEBUG_DB", Value::Flag),
+    ("COVALENT_ENABLE_TASK_PACKING", Value::Flag),
+    ("COVALENT_DISABLE_LEGACY_SUBLATTICES", Value::Flag),
+    ("COVALENT_ASSET_CACHE_SIZE", Value::Count),
+    ("COVALENT_HEARTBEAT_INTERVAL", Value::Count),
+    ("COVALENT_HEARTBEAT_FILE", Value::Path),
+    ("COVALENT_EXTRA_HEADERS", Value::Text),
+    ("COVALENT_DISPATCH_BASE_ENDPOINT", Value::Text),
+    ("COVALENT_DISPATCH_CACHE_DIR", Value::Path),
+    ("COVALENT_RESULTS_DIR", Value::Path),
+    ("XDG_CACHE_HOME", Value::Path),
+    ("XDG_CONFIG_DIR", Value::Path),
+    ("XDG_DATA_HOME", Value::Path),
+    ("TMPDIR", Value::Path),
+    ("SHELL", Value::Path),
+    (
+        "HOME",
+        Value::Discouraged("every path of the server starts from the unit's own HOME"),
+    ),
+    (
+        "PATH",
+        Value::Discouraged("it must start with the environment's bin, as in the unit"),
+    ),
+];
+
+const LEVELS: [&str; 5] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
+
+const SWITCHES: [&str; 6] = ["0", "1", "f", "false", "t", "true"];
+
+/// Checks every assignment.
+pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
+    assignments.iter().filter_map(check_one).collect()
+}
+
+fn check_one(assignment: &Assignment) -> Option<Problem> {
+    let Assignment { line, name, value } = assignment;
+    let problem = |severity, text| {
+        Some(Problem {
+            line: *line,
+            severity,
+            text,
+        })
+    };
+    let Some((_, kind)) = VARIABLES.iter().find(|(known, _)| known == name) else {
+        // Other variables are for tasks and plugins, and nobody can know them all.
+        let ours = name.starts_with("COVALENT_");
+        let text = format!("{name} has no effect; /usr/share/covalent/covalent.env lists all");
+        return ours.then(|| problem(Severity::Harmless, text)).flatten();
+    };
+    // The launcher takes an empty value for none.
+    if value.is_empty() {
+        return None;
+    }
+    let is_switch = SWITCHES.contains(&value.to_lowercase().as_str());
+    let expected = match kind {
+        Value::Port if value.parse().is_ok_and(|port: u16| port >= 1024) => return None,
+        Value::Port => "a port, 1024 to 65535",
+        Value::Path if value.starts_with('/') => return None,
+        Value::Path => "an absolute path",
+        Value::Level if LEVELS.contains(&value.to_uppercase().as_str()) => return None,
+        Value::Level => "one of CRITICAL, ERROR, WARNING, INFO, DEBUG",
+        Value::Count if value.parse().is_ok_and(|count: u32| count > 0) => return None,
+        Value::Count => "a whole number above 0",
+        Value::Switch | Value::Flag if is_switch => return None,
+        Value::Switch => "1 or 0",
+        Value::Flag => {
+            let text = format!("{name} should be 1 or 0");
+            return problem(Severity::Harmless, text);
+        }
+        Value::Text => return None,
+        Value::Discouraged(reason) => {
+            return problem(
+                Severity::Harmless,
+                format!("{name} should not be set here: {reason}"),
+            );
+        }
+    };
+    problem(
+        Severity::Harmful,
+        format!("{name} must be {expected}, not {value:?}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(name: &str, value: &str) -> Option<(Severity, String)> {
+        let assignment = Assignment {
+            line: 3,
+            name: name.into(),
+            value: value.into(),
+        };
+        check_one(&assignment).map(|problem| (problem.severity, problem.text))
+    }
+
+    #[test]
+    fn good_values_pass_and_bad_ones_say_what_is_expected() {
+        for (name, good, bad, expected) in [
+            (
+                "COVALENT_SVC_PORT",
+                "48008",
+                "48oo8",
+                "a port, 1024 to 65535, not \"48oo8\"",
+            ),
+            ("COVALENT_SVC_PORT", "1024", "80", "1024 to 65535"),
+            ("COVALENT_DATA_DIR", "/srv/data", "data", "an absolute path"),
+            ("LOGLEVEL", "debug", "LOUD", "one of CRITICAL"),
+            ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
+            ("COVALENT_SERVER_IFACE_ANY", "true", "yes", "must be 1 or 0"),
+            ("COVALENT_UI_TERMINAL", "", "on", "must be 1 or 0"),
+        ] {
+            assert_eq!(problem(name, good), None);
+            let (severity, text) = problem(name, bad).unwrap();
+            assert_eq!(severity, Severity::Harmful);
+            assert!(text.contains(name) && text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_nobody_reads_is_harmless_and_other_programs_are_left_alone() {
+        let (severity, text) = problem("COVALENT_SVC_PROT", "1").unwrap();
+        assert_eq!(severity, Severity::Harmless);
+        assert!(text.contains("has no effect"));
+        assert_eq!(problem("AWS_PROFILE", "x"), None);
+        let (severity, _) = problem("COVALENT_PLUGIN_LOAD", "yes").unwrap();
+        assert_eq!(severity, Severity::Harmless);
+    }
+
+    #[test]
+    fn the_shipped_file_documents_every_variable_and_no_other() {
+        let shipped = include_str!("../../../systemd/covalent.env");
+        let mut documented: Vec<&str> = shipped
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with([' ', '#']))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
+        let mut known: Vec<&str> = VARIABLES
+            .iter()
+            .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
+            .map(|(name, _)| *name)
+            .collect();
+        documented.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn the_shipped_file_has_no_problem_as_it_is_and_with_every_line_in_force() {
+        let shipped = include_str!("../../../systemd/covalent.env");
+        let in_force: String = shipped
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with([' ', '#']) => rest,
+                _ => line,
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        for text in [shipped, &in_force] {
+            let (assignments, problems) = super::super::parse::parse(text);
+            assert_eq!(problems, []);
+            assert_eq!(check(&assignments), []);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The server as the unit runs it: its environment, and how to become it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::chown;
+
+use anyhow::{Context, Result};
+use rustix::fs::MemfdFlags;
+
+use super::environment_file::EnvironmentFile;
+use super::starts::heed_refusal;
+use crate::environment::generation::Generation;
+use crate::system::account::{self, Account};
+use crate::system::command::Command;
+use crate::system::failure::needs_root;
+use crate::system::file;
+use crate::system::host::Host;
+
+/// What the unit sets before `covalent.env` is read; a test compares it with the unit.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("HOME", "/var/lib/covalent"),
+    ("VIRTUAL_ENV", "/opt/virtualenvs/covalent"),
+    (
+        "PATH",
+        "/opt/virtualenvs/covalent/bin:/usr/local/bin:/usr/bin:/bin",
+    ),
+    (CACHE_VARIABLE, "sqlite+pysqlite:////run/covalent/cache.db"),
+    ("PYTHONUNBUFFERED", "1"),
+];
+
+/// The variable of the database's address, which may hold a password.
+pub const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
+
+/// The one in which the launcher (`server/covalent_service/secrets.py`) gets the number of an open
+/// file with that address instead.
+const DATABASE_DESCRIPTOR: &str = "COVALENT_DATABASE_URL_FD";
+
+/// The variable of the database in which Covalent keeps the state of running workflows.
+const CACHE_VARIABLE: &str = "COVALENT_CACHE_DB_URL";
+
+/// The unit's `RuntimeDirectory=`, which that database is in.
+const RUNTIME_DIRECTORY: &str = "/run/covalent";
+
+/// Where the server and its tasks start; the unit's `WorkingDirectory=`.
+const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
+
+/// Becomes the server; what comes back is why that failed.
+///
+/// The interpreter's path is the one inside the generation, so that this server never loads a
+/// file of a newer one.
+pub fn serve(host: &Host) -> Result<()> {
+    heed_refusal(host)?;
+    let generation = Generation::usable(host)?;
+    let mut command = match stands_in_for_the_unit(host) {
+        true => in_place_of_the_unit(host, &generation)?,
+        // The process's own environment is the unit's.
+        false => Command::in_place(generation.python()),
+    };
+    if let Some(address) = command.variable(DATABASE_VARIABLE) {
+        let number = hand_over(&address).context("handing the address of the database over")?;
+        command = command
+            .without(DATABASE_VARIABLE)
+            .env(DATABASE_DESCRIPTOR, number.to_string());
+    }
+    Err(command
+        .args(["-u".into(), host.launcher().into_os_string()])
+        .exec())
+}
+
+/// Whether no unit has prepared what the server needs: it never starts it as root.
+pub fn stands_in_for_the_unit(host: &Host) -> bool {
+    host.is_real() && rustix::process::geteuid().is_root()
+}
+
+/// The server where no systemd starts it, as in a container: with the unit's account, folders and
+/// variables. Those that the caller has set count more than those of `covalent.env`.
+fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Command> {
+    let account = service_account(host)?;
+    let folder = host.path(RUNTIME_DIRECTORY);
+    file::make_folder(&folder, 0o750)?;
+    chown(&folder, Some(account.uid), Some(account.gid))
+        .with_context(|| format!("handing {} over", folder.display()))?;
+    let mut variables = variables(host)?;
+    let given = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into());
+    variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
+    Ok(with(Command::unlimited(generation.python()), &variables)
+        .current_dir(&host.path(WORKING_DIRECTORY))
+        .account(&account))
+}
+
+/// The number of an open file that holds `secret`. What a process was started with, its tasks could
+/// read from /proc (proc_pid_environ(5)).
+fn hand_over(secret: &OsStr) -> Result<RawFd> {
+    let memory = rustix::fs::memfd_create("covalent", MemfdFlags::empty())?;
+    let mut file = File::from(memory);
+    file.write_all(secret.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into_raw_fd())
+}
+
+/// Becomes `words`, a command inside the environment, as the service account and with the
+/// server's environment; what comes back is why that failed.
+pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
+    let generation = Generation::usable(host)?;
+    let account = service_account(host)?;
+    let uid = rustix::process::geteuid().as_raw();
+    if uid != 0 && uid != account.uid {
+        return Err(needs_root("becoming the service account"));
+    }
+    let mut variables = variables(host)?;
+    // systemd removes the folder of the cache when the server stops; Covalent's own default is
+    // in the account's home.
+    if !host.path(RUNTIME_DIRECTORY).is_dir() {
+        variables.remove(CACHE_VARIABLE);
+    }
+    as_tasks_have_it(host, &generation, &mut variables);
+    let (program, arguments) = words.split_first().context("there is no command to run")?;
+    let mut command = with(Command::unlimited(program), &variables);
+    for name in ["TERM", "LANG", "NO_COLOR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command = command.env(name, value);
+        }
+    }
+    command = command.current_dir(&host.path(WORKING_DIRECTORY));
+    if uid == 0 {
+        command = command.account(&account);
+    }
+    Err(command.args(arguments).exec())
+}
+
+fn service_account(host: &Host) -> Result<Account> {
+    Account::service(host)?.with_context(|| {
+        format!(
+            "there is no account {}; install the package again",
+            account::NAME
+        )
+    })
+}
+
+/// What the unit sets, and what `covalent.env` does.
+fn variables(host: &Host) -> Result<BTreeMap<String, String>> {
+    let file = EnvironmentFile::read(host)?;
+    let unit = ENVIRONMENT
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    let own = file.assignments.into_iter();
+    Ok(unit
+        .chain(own.map(|assignment| (assignment.name, assignment.value)))
+        .collect())
+}
+
+fn with(command: Command, variables: &BTreeMap<String, String>) -> Command {
+    variables
+        .iter()
+        .fold(command, |command, (name, value)| command.env(name, value))
+}
+
+/// Lets the command find what tasks find (`server/covalent_service/packages.py`): the packages that
+/// they have installed, and the `pip` that installs there.
+fn as_tasks_have_it(
+    host: &Host,
+    generation: &Generation,
+    variables: &mut BTreeMap<String, String>,
+) {
+    let [major, minor, _] = generation.manifest.interpreter.version;
+    let home = variables.get("HOME").map_or("", String::as_str);
+    let site = format!("{home}/site/lib/python{major}.{minor}/site-packages");
+    variables.entry("PYTHONPATH".into()).or_insert(site);
+    let commands = host.launcher().join("bin");
+    let path = variables.entry("PATH".into()).or_default();
+    *path = format!("{}:{path}", commands.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_sets_the_same_environment() {
+        let unit = include_str!("../../systemd/covalent.service");
+        let set: Vec<(&str, &str)> = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("Environment="))
+            .filter_map(|assignment| assignment.split_once('='))
+            .collect();
+        assert_eq!(set, ENVIRONMENT);
+        let place = format!("\nWorkingDirectory={WORKING_DIRECTORY}\n");
+        assert!(unit.contains(&place), "the unit has no line {place:?}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What is asked of systemd, where one is running.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::system::command::Command;
+use crate::system::host::Host;
+
+/// The unit.
+pub const UNIT: &str = "covalent.service";
+
+/// A question is answered at once, unless the machine is in trouble.
+pub const QUESTION_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whether systemd is the machine's init (sd_booted(3)).
+pub fn is_running(host: &Host) -> bool {
+    host.is_real() && host.path("/run/systemd/system").is_dir()
+}
+
+/// Properties of the unit by their names (systemctl(1), `show`); empty without systemd.
+pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
+    if !is_running(host) {
+        return BTreeMap::new();
+    }
+    let output = Command::new("systemctl", QUESTION_LIMIT)
+        .args(["show", "--property", &properties.join(","), UNIT])
+        .output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+/// Becomes journalctl(1) for what the unit has said; what comes back is why that failed.
+pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
+    if !is_running(host) {
+        bail!(
+            "systemd is not running, so there is no journal: what the server says is on the \
+             standard error of `covalentctl serve`"
+        );
+    }
+    Err(Command::in_place("journalctl")
+        .args(["--unit", UNIT])
+        .args(options)
+        .exec())
+}
+
+/// What the unit does, as its `ActiveState` (systemctl(1)); nothing without systemd.
+pub fn state(host: &Host) -> Result<Option<String>> {
+    if !is_running(host) {
+        return Ok(None);
+    }
+    // A systemd that can't be asked is no server that does not run.
+    let state = show(host, &["ActiveState"]).remove("ActiveState");
+    state
+        .map(Some)
+        .context("systemd does not say whether the server runs: systemctl show covalent says why")
+}
+
+/// Whether the server runs.
+pub fn is_active(host: &Host) -> Result<bool> {
+    Ok(state(host)?.is_some_and(|state| state == "active"))
+}

@@ -1,0 +1,76 @@
+//! The service account.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::command::Command;
+use super::host::Host;
+
+/// The account that the server and its tasks run as; the package makes it.
+pub const NAME: &str = "covalent";
+
+/// A directory service may be asked, over a network; a local file answers at once.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
+
+/// `getent`'s status for a name that is not there (getent(1)).
+const NOT_FOUND: i32 = 2;
+
+/// An account's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+}
+
+impl Account {
+    /// The service account; `None` where there is none, as in a tree that is not a machine.
+    pub fn service(host: &Host) -> Result<Option<Account>> {
+        if !host.is_real() {
+            return Ok(None);
+        }
+        let output = Command::new("getent", LOOKUP_LIMIT)
+            .args(["passwd", NAME])
+            .output()?;
+        match output.status.and_then(|status| status.code()) {
+            Some(0) => parse(&output.stdout).map(Some),
+            Some(NOT_FOUND) => Ok(None),
+            _ => anyhow::bail!("looking up the account {NAME}: {}", output.stderr.trim()),
+        }
+    }
+}
+
+impl Command {
+    /// Runs it as `account`, without any supplementary group.
+    pub fn account(self, account: &Account) -> Command {
+        self.user(account.uid, account.gid)
+    }
+}
+
+/// Reads a line of passwd(5).
+fn parse(line: &str) -> Result<Account> {
+    let mut numbers = line.split(':').skip(2).take(2).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(uid)), Some(Ok(gid))) => Ok(Account { uid, gid }),
+        _ => Err(anyhow::anyhow!(
+            "{:?} is not a line of passwd(5)",
+            line.trim()
+        )),
+    }
+    .with_context(|| format!("looking up the account {NAME}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_passwd_gives_both_numbers() {
+        let line = "covalent:x:998:997:Covalent:/var/lib/covalent:/usr/sbin/nologin\n";
+        assert_eq!(parse(line).unwrap(), Account { uid: 998, gid: 997 });
+        assert!(parse("covalent:x:many:997").is_err());
+        assert!(parse("").is_err());
+    }
+}

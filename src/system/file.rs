@@ -1,0 +1,222 @@
+//! Files that are never seen half-written.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::fs::{CWD, OFlags, RenameFlags};
+
+use super::failpoint;
+
+/// How the names of files start that are being written.
+const TEMPORARY: &str = ".covalentctl-";
+
+/// Whether a file at this path is one that [`write`] had not finished.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(TEMPORARY.as_bytes())
+}
+
+/// Where a link is made before it takes the place of `path`.
+pub fn next_link(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".next");
+    path.with_file_name(name)
+}
+
+/// Writes `content` to `path` through a temporary file in the same folder.
+///
+/// `mode` is the file's mode in octal. The content has reached the disk when this returns.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let action = || format!("writing {}", path.display());
+    let folder = parent(path)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .with_context(action)?;
+    file.write_all(content).with_context(action)?;
+    file.as_file().sync_all().with_context(action)?;
+    file.persist(path).with_context(action)?;
+    sync_folder(folder)
+}
+
+/// Makes `path` a symbolic link to `target`, in one step whatever stood there before.
+///
+/// A folder that stood there is moved to `aside`.
+pub fn replace_with_link(path: &Path, target: &Path, aside: &Path) -> Result<()> {
+    let action = || format!("pointing {} to {}", path.display(), target.display());
+    let folder = parent(path)?;
+    let next = next_link(path);
+    if next.is_dir() && !next.is_symlink() {
+        // A power cut came between the two renames below.
+        fs::rename(&next, aside)
+            .with_context(|| format!("moving {} to {}", next.display(), aside.display()))?;
+    }
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(action);
+        }
+        _ => symlink(target, &next).with_context(action)?,
+    }
+    failpoint::pass("linked");
+    if path.is_dir() && !path.is_symlink() {
+        // A rename can't put a link in a folder's place; an exchange can, and leaves no gap.
+        rustix::fs::renameat_with(CWD, &next, CWD, path, RenameFlags::EXCHANGE)
+            .with_context(action)?;
+        fs::rename(&next, aside)
+            .with_context(|| format!("moving {} to {}", path.display(), aside.display()))?;
+    } else {
+        fs::rename(&next, path).with_context(action)?;
+    }
+    sync_folder(folder)
+}
+
+/// Makes what was written to the file system of `path` survive a power cut.
+pub fn sync_file_system(path: &Path) -> Result<()> {
+    let folder = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    rustix::fs::syncfs(&folder).with_context(|| format!("writing {} to disk", path.display()))
+}
+
+/// Makes a folder with this mode, and those of its parents that are missing so that everybody can
+/// pass, whatever the umask.
+pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_folder(parent, 0o755)?;
+    }
+    match fs::create_dir(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made.with_context(|| format!("making the folder {}", path.display()))?,
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("setting the mode of {}", path.display()))
+}
+
+/// Removes a file. Returns whether it was there.
+pub fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("removing {}", path.display())),
+    }
+}
+
+/// Opens a file for reading, in a folder in which an account may have put a link or a pipe instead.
+pub fn open_plain(path: &Path) -> Result<File> {
+    let action = || format!("opening {}", path.display());
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .with_context(action)?;
+    let metadata = file.metadata().with_context(action)?;
+    ensure!(
+        metadata.is_file() && metadata.nlink() == 1,
+        "{} is no file of its own",
+        path.display()
+    );
+    Ok(file)
+}
+
+/// The path with `end` behind its name.
+pub fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("writing {} to disk", folder.display()))
+}
+
+fn parent(path: &Path) -> Result<&Path> {
+    path.parent()
+        .ok_or_else(|| anyhow!("{} has no folder", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    use rustix::fs::FileType;
+
+    #[test]
+    fn a_write_replaces_the_content_and_sets_the_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        write(&path, b"old", 0o644).unwrap();
+        write(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_a_link_and_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("covalent");
+        let aside = folder.path().join("covalent.aside");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("by-hand"), "x").unwrap();
+
+        replace_with_link(&path, Path::new(".covalent/1"), &aside).unwrap();
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/1"));
+        assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
+
+        // As a power cut leaves it between the two renames.
+        fs::rename(&aside, folder.path().join("covalent.next")).unwrap();
+        replace_with_link(&path, Path::new(".covalent/2"), &aside).unwrap();
+        assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_has_the_mode_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode| make_folder(&folder.path().join(name), mode);
+        let mode = |name: &str| {
+            let metadata = folder.path().join(name).metadata().unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        make("a", 0o711).unwrap();
+        make("a/b/c", 0o700).unwrap();
+        // What is there stays as it is, and what is on the way to a private one is not private.
+        make("a", 0o755).unwrap();
+        assert_eq!(
+            [mode("a"), mode("a/b"), mode("a/b/c")],
+            [0o711, 0o755, 0o700]
+        );
+        fs::write(folder.path().join("file"), "").unwrap();
+        make("file/d", 0o755).unwrap_err();
+    }
+
+    #[test]
+    fn nothing_but_a_file_of_its_own_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "content").unwrap();
+        let mut content = String::new();
+        let mut file = open_plain(&path("file")).unwrap();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+
+        symlink(path("file"), path("link")).unwrap();
+        rustix::fs::mknodat(CWD, path("pipe"), FileType::Fifo, 0o600.into(), 0).unwrap();
+        for name in ["link", "pipe", "missing"] {
+            open_plain(&path(name)).unwrap_err();
+        }
+        fs::hard_link(path("file"), path("second name")).unwrap();
+        open_plain(&path("file")).unwrap_err();
+    }
+}

@@ -1,0 +1,12 @@
+//! The machine, and what everything else is done with: files, child processes, errors.
+
+pub(crate) mod account;
+pub mod command;
+pub(crate) mod digest;
+pub mod failpoint;
+pub mod failure;
+pub mod file;
+pub(crate) mod host;
+pub(crate) mod progress;
+pub(crate) mod space;
+pub(crate) mod turn;
