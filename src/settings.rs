@@ -25,7 +25,7 @@ struct Written {
     interpreter: Option<PathBuf>,
     generations: Option<usize>,
     network: Option<Network>,
-    restart: Option<Restart>,
+    restart: Option<RestartPolicy>,
     backups: Option<usize>,
     index: WrittenIndex,
 }
@@ -55,7 +55,7 @@ pub enum Network {
 /// When the server is restarted after a change of its environment.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum Restart {
+pub enum RestartPolicy {
     /// At once; workflows that run are cancelled.
     #[default]
     Now,
@@ -65,13 +65,13 @@ pub enum Restart {
     Manual,
 }
 
-impl Restart {
+impl RestartPolicy {
     /// As it is written in the file.
     pub fn name(self) -> &'static str {
         match self {
-            Restart::Now => "now",
-            Restart::WhenIdle => "when-idle",
-            Restart::Manual => "manual",
+            RestartPolicy::Now => "now",
+            RestartPolicy::WhenIdle => "when-idle",
+            RestartPolicy::Manual => "manual",
         }
     }
 }
@@ -86,7 +86,7 @@ pub struct Settings {
     /// Whether a package index may be asked.
     pub network: Network,
     /// When the server is restarted after a change of its environment.
-    pub restart: Restart,
+    pub restart: RestartPolicy,
     /// How many backups to keep of those that are made without a name; at least 1.
     pub backups: usize,
     /// Where wheels come from beside the packages' own folders.
@@ -248,7 +248,7 @@ mod tests {
             })
             .fold(String::new(), |text, line| text + line + "\n");
         let settings = parse(Path::new("x"), &in_force).unwrap();
-        assert_eq!(settings.restart, Restart::WhenIdle);
+        assert_eq!(settings.restart, RestartPolicy::WhenIdle);
         assert!(settings.interpreter.is_some() && settings.index.proxy.is_some());
     }
 

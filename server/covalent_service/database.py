@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
-from covalent_service import places, secrets
+from covalent_service import secrets, stored_paths
 from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
 from covalent_service.postgresql import PostgreSQL, ProgramMissing
@@ -168,7 +168,7 @@ def _upgrade_file(
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
             _migrate(store)
-        places.put_right(address, settings.data_dir)
+        stored_paths.put_right(address, settings.data_dir)
         with closing(sqlite3.connect(draft)) as new, new:
             if earlier:
                 earlier_workflows.put_back(new, earlier, settings.data_dir)
@@ -209,7 +209,7 @@ def _upgrade_server(
     store.engine.dispose()
     try:
         _migrate(store)
-        places.put_right(address, settings.data_dir)
+        stored_paths.put_right(address, settings.data_dir)
     except Exception as error:
         try:
             server.load(str(copy))
@@ -242,7 +242,7 @@ def _cure(error: Exception) -> str:
 def _complete(store: "DataStore", settings: Settings) -> None:
     """Do what is left of a migration that was ended after its first transaction."""
     try:
-        places.put_right(store.engine.url.render_as_string(hide_password=False), settings.data_dir)
+        stored_paths.put_right(store.engine.url.render_as_string(hide_password=False), settings.data_dir)
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(
             f"the migration of {_name(store)} was cut off, and cannot be completed: "

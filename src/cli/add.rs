@@ -11,7 +11,7 @@ use crate::environment::own_requirements::{self, LocalFile};
 use crate::environment::requirement;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
-use crate::system::turn::Lock;
+use crate::system::turn::Turn;
 
 /// Add Python packages of your own to the environment
 ///
@@ -58,17 +58,17 @@ pub(super) fn change_file(
     progress: &Progress,
     edit: impl FnOnce(&LocalFile, &mut Vec<String>) -> Result<LocalFile>,
 ) -> Result<Changed> {
-    let lock = Lock::acquire(host, progress)?;
-    own_requirements::recover(host, &lock)?;
+    let turn = Turn::acquire(host, progress)?;
+    own_requirements::recover(host, &turn)?;
     let mut request = Request::of(Caller::Administrator);
     let after = edit(&LocalFile::read(host)?, &mut request.forget)?;
-    let result = LocalFile::edited(host, &lock, after, || {
-        apply_in_turn(host, &request, progress, &lock)
+    let result = LocalFile::edited(host, &turn, after, || {
+        apply_in_turn(host, &request, progress, &turn)
     });
     if result.is_err() {
         // What failed is no longer wanted, so it is not to be remembered as a problem.
         let request = Request::of(Caller::Administrator);
-        let _ = apply_in_turn(host, &request, progress, &lock);
+        let _ = apply_in_turn(host, &request, progress, &turn);
     }
     result.map(|activated| Changed { activated, request })
 }

@@ -11,7 +11,7 @@ use crate::rollback::after_failed_migration;
 use crate::service::environment_file::{EnvironmentFile, Severity};
 use crate::service::lifecycle;
 use crate::service::starts::{note_begin, note_refusal};
-use crate::settings::{Restart, Settings};
+use crate::settings::{RestartPolicy, Settings};
 use crate::system::failure;
 use crate::system::failure::needs_root;
 use crate::system::file;
@@ -102,7 +102,7 @@ fn note_restart(host: &Host) -> Result<()> {
     if !mark.exists() {
         return Ok(());
     }
-    let restart = Settings::read(host).map_or(Restart::Now, |settings| settings.restart);
+    let restart = Settings::read(host).map_or(RestartPolicy::Now, |settings| settings.restart);
     file::write(&mark, restart.name().as_bytes(), 0o644)
 }
 

@@ -48,7 +48,7 @@ pub(super) fn environment(host: &Host) -> Verdict {
             failed.next,
         );
     }
-    if !changes(&generation).is_none() {
+    if !changes(&generation).is_empty() {
         return doubtful(
             "it works, but packages in it were installed, replaced or removed by hand",
             "sudo covalentctl apply",

@@ -33,7 +33,7 @@ const DATA: Need = Need {
 /// environments and backups is that of their times.
 pub(super) fn clock(host: &Host) -> Verdict {
     let made = Generation::active(host).map(|generation| generation.manifest.made);
-    let packaged = fs::metadata(host.lock()).and_then(|metadata| metadata.modified());
+    let packaged = fs::metadata(host.shipped_lock()).and_then(|metadata| metadata.modified());
     let packaged = packaged
         .ok()
         .and_then(|time| Timestamp::try_from(time).ok());

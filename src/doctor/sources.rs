@@ -90,7 +90,7 @@ pub(super) fn index(host: &Host) -> Verdict {
 
 /// Has uv look up the first package of the lock, which every index for Covalent must have.
 fn ask(host: &Host, python: &Path, index: &Index) -> Result<()> {
-    let lock = host.lock();
+    let lock = host.shipped_lock();
     let text = fs::read_to_string(&lock).with_context(|| format!("reading {}", lock.display()))?;
     let pins = requirement::pins(&text);
     let pin = pins

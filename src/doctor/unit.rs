@@ -3,11 +3,8 @@
 use std::path::PathBuf;
 
 use super::verdict::{Verdict, bad, doubtful, good, skipped};
-use crate::service::systemd;
+use crate::service::systemd::{self, UNIT_FILE};
 use crate::system::host::Host;
-
-/// The unit of the package.
-const UNIT: &str = include_str!("../../systemd/covalent.service");
 
 /// How the names of the properties begin that make up the sandbox.
 const SANDBOX: [&str; 8] = [
@@ -77,7 +74,7 @@ pub(super) fn overridden(host: &Host) -> Verdict {
 
 /// Whether what the unit denies to tasks is still denied.
 pub(super) fn sandbox(host: &Host) -> Verdict {
-    let wanted: Vec<(&str, &str)> = sandbox_of(UNIT).collect();
+    let wanted: Vec<(&str, &str)> = sandbox_of(UNIT_FILE).collect();
     let mut names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
     names.extend(["User", "DropInPaths"]);
     let shown = systemd::show(host, &names);
@@ -163,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_sandbox_is_read_off_the_unit() {
-        let names: Vec<&str> = sandbox_of(UNIT).map(|(name, _)| name).collect();
+        let names: Vec<&str> = sandbox_of(UNIT_FILE).map(|(name, _)| name).collect();
         for name in ["NoNewPrivileges", "ProtectSystem", "CapabilityBoundingSet"] {
             assert!(names.contains(&name), "{name}");
         }

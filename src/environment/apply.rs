@@ -14,7 +14,7 @@ use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 use crate::system::space;
-use crate::system::turn::Lock;
+use crate::system::turn::Turn;
 
 /// A new environment in its place.
 #[derive(Debug)]
@@ -91,9 +91,9 @@ pub fn apply(host: &Host, request: &Request, progress: &Progress) -> Result<Opti
             }
         }
     }
-    let lock = Lock::acquire(host, progress)?;
-    own_requirements::recover(host, &lock)?;
-    apply_in_turn(host, request, progress, &lock)
+    let turn = Turn::acquire(host, progress)?;
+    own_requirements::recover(host, &turn)?;
+    apply_in_turn(host, request, progress, &turn)
 }
 
 /// Whether nothing is left to do beside the active generation.
@@ -137,7 +137,7 @@ pub fn apply_in_turn(
     host: &Host,
     request: &Request,
     progress: &Progress,
-    _lock: &Lock,
+    _turn: &Turn,
 ) -> Result<Option<Activated>> {
     // Whatever the caller's mask: the environment is for every user of the machine.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -282,7 +282,7 @@ fn remember(host: &Host, found: &State, known: &State) {
     if found == known {
         return;
     }
-    if let Ok(Some(_lock)) = Lock::try_acquire(host) {
+    if let Ok(Some(_turn)) = Turn::try_acquire(host) {
         let mut state = State::read(host);
         state.interpreters = found.interpreters.clone();
         state.failure = found.failure.clone();
@@ -309,7 +309,7 @@ fn satisfying(host: &Host, wanted: &Wanted, state: &mut State) -> Option<Generat
             .get_or_insert_with(|| wanted.fingerprint.clone());
         return (*instead_of == wanted.fingerprint).then_some(active);
     }
-    let is_it =
-        active.manifest.fingerprint == wanted.fingerprint && generation::changes(&active).is_none();
+    let is_it = active.manifest.fingerprint == wanted.fingerprint
+        && generation::changes(&active).is_empty();
     is_it.then_some(active)
 }

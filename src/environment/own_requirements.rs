@@ -13,7 +13,7 @@ use crate::system::failpoint;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
-use crate::system::turn::Lock;
+use crate::system::turn::Turn;
 
 /// What the file begins with when `add` makes it.
 const HEAD: &str = "\
@@ -63,7 +63,7 @@ impl LocalFile {
     /// next run if this one is cut off.
     pub fn edited<T>(
         host: &Host,
-        _lock: &Lock,
+        _turn: &Turn,
         after: LocalFile,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
@@ -135,7 +135,7 @@ impl LocalFile {
 }
 
 /// Takes back the change of a run that was cut off.
-pub fn recover(host: &Host, _lock: &Lock) -> Result<()> {
+pub fn recover(host: &Host, _turn: &Turn) -> Result<()> {
     let Some(edit) = State::read(host).edit else {
         return Ok(());
     };

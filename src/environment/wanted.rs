@@ -36,7 +36,7 @@ pub struct Files {
 impl Files {
     /// Finds them.
     pub fn find(host: &Host) -> Result<Files> {
-        let mut locks = vec![host.lock()];
+        let mut locks = vec![host.shipped_lock()];
         let mut requirements = Vec::new();
         for folder in host.requirement_folders() {
             locks.extend(files(&folder, "lock")?);

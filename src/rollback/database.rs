@@ -16,10 +16,10 @@ use crate::system::host::Host;
 
 /// A change of the database from what it is now to an earlier state.
 #[derive(Debug)]
-pub struct Return(Way);
+pub struct DatabaseRollback(Plan);
 
 #[derive(Debug)]
-enum Way {
+enum Plan {
     /// The file, the earlier one, and the name that the one of now is given.
     File {
         database: PathBuf,
@@ -34,10 +34,10 @@ enum Way {
     },
 }
 
-impl Return {
+impl DatabaseRollback {
     /// Prepares the way back to the revision `to`, which `target` works with, or says why there is
     /// none; nothing if the database is of that revision, or not there yet.
-    pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<Return>> {
+    pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<DatabaseRollback>> {
         match Places::read(host)?.database {
             Database::File(file) => of_file(host, target, to, file),
             server => of_server(host, target, to, server),
@@ -48,12 +48,12 @@ impl Return {
     /// Returns where the one of now is.
     pub fn go(&self, host: &Host) -> Result<PathBuf> {
         match &self.0 {
-            Way::File {
+            Plan::File {
                 database,
                 earlier,
                 aside,
             } => exchange(database, earlier, aside).map(|()| aside.clone()),
-            Way::Server {
+            Plan::Server {
                 database,
                 copy,
                 target,
@@ -67,7 +67,7 @@ fn of_file(
     target: &Generation,
     to: &str,
     database: PathBuf,
-) -> Result<Option<Return>> {
+) -> Result<Option<DatabaseRollback>> {
     if !database.exists() {
         return Ok(None);
     }
@@ -91,7 +91,7 @@ fn of_file(
              that it fits: covalentctl rollback --keep-database",
         ));
     }
-    Ok(Some(Return(Way::File {
+    Ok(Some(DatabaseRollback(Plan::File {
         // An earlier return may have left one there, with data that is nowhere else.
         aside: unused(beside(&database, &from)),
         database,
@@ -104,7 +104,7 @@ fn of_server(
     target: &Generation,
     to: &str,
     database: Database,
-) -> Result<Option<Return>> {
+) -> Result<Option<DatabaseRollback>> {
     let asked = revision(host, target, &database).context("the database server")?;
     let active = || Generation::active(host).and_then(|active| active.manifest.database_revision);
     let from = match asked.clone().or_else(active) {
@@ -127,7 +127,7 @@ fn of_server(
              covalentctl rollback --keep-database",
         ));
     }
-    Ok(Some(Return(Way::Server {
+    Ok(Some(DatabaseRollback(Plan::Server {
         database,
         copy,
         target: Box::new(target.clone()),
@@ -203,7 +203,7 @@ mod tests {
     fn the_earlier_database_takes_the_place_of_the_one_of_now_which_stays() {
         let tree = Tree::new("COVALENT_DATABASE=/srv/db/c.sqlite\n");
         let data = tree.host().path("/srv/db");
-        let go_back = |to: &str| Return::new(&tree.host(), &tree.target(), to);
+        let go_back = |to: &str| DatabaseRollback::new(&tree.host(), &tree.target(), to);
         assert!(go_back("aa").unwrap().is_none(), "there is no database yet");
         fs::write(data.join("c.sqlite"), "new").unwrap();
         fs::write(data.join("c.sqlite-journal"), "of new").unwrap();

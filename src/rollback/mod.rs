@@ -2,6 +2,8 @@
 
 mod database;
 
+use self::database::DatabaseRollback;
+
 use anyhow::{Context, Result};
 
 use crate::data::database::sweep;
@@ -16,7 +18,7 @@ use crate::system::failpoint;
 use crate::system::failure::{self, Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
-use crate::system::turn::Lock;
+use crate::system::turn::Turn;
 
 use crate::environment::wanted::Wanted;
 
@@ -58,8 +60,8 @@ fn go_back(
     progress: &Progress,
     server: &mut Server,
 ) -> Result<Generation> {
-    let lock = Lock::acquire(host, progress)?;
-    own_requirements::recover(host, &lock)?;
+    let turn = Turn::acquire(host, progress)?;
+    own_requirements::recover(host, &turn)?;
     let active = Generation::required(host)?;
     let target = choose(host, &active, id)?;
     if !target.has_interpreter() || !target.runs() {
@@ -71,7 +73,7 @@ fn go_back(
         )));
     }
     let way_back = match &target.manifest.database_revision {
-        Some(revision) if !keep_database => database::Return::new(host, &target, revision)?,
+        Some(revision) if !keep_database => DatabaseRollback::new(host, &target, revision)?,
         _ => None,
     };
 
@@ -129,8 +131,8 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     if starts::failed(host, Generation::active(host).as_ref()).is_none() {
         return Ok(());
     }
-    let lock = Lock::acquire(host, progress)?;
-    own_requirements::recover(host, &lock)?;
+    let turn = Turn::acquire(host, progress)?;
+    own_requirements::recover(host, &turn)?;
     // Somebody may have gone back meanwhile.
     let active = Generation::active(host);
     let Some(failed) = starts::failed(host, active.as_ref()) else {
@@ -187,7 +189,7 @@ fn way_back(
     host: &Host,
     active: &Generation,
     touched: bool,
-) -> Result<(Generation, Option<database::Return>)> {
+) -> Result<(Generation, Option<DatabaseRollback>)> {
     let id = &active.manifest.id;
     let held = State::read(host).held;
     if held.is_some_and(|held| held.because.is_some() && held.generation == *id) {
@@ -208,7 +210,7 @@ fn way_back(
         ))
     })?;
     let way_back = match touched {
-        true => database::Return::new(host, &target, revision)?,
+        true => DatabaseRollback::new(host, &target, revision)?,
         false => None,
     };
     Ok((target, way_back))

@@ -48,7 +48,7 @@ fn wait(
     let mut said = String::new();
     loop {
         let now = activity(host)?;
-        if now.is_none() && is_draining(host) {
+        if now.is_idle() && is_draining(host) {
             return Ok(());
         }
         // A server that was started anew meanwhile has lost the mark; one that is gone needs none.
@@ -82,14 +82,14 @@ pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
     let mut said = false;
     loop {
         // Asked without the mark first: nobody is to be refused because of a mere question.
-        if asked(host)?.is_none() {
+        if asked(host)?.is_idle() {
             // The mark of an administrator's drain is not ours to remove.
             let is_ours = !is_draining(host);
             if !begin(host)? {
                 return Ok(());
             }
             let now = activity(host).and_then(|now| interruption.heed().map(|()| now));
-            if now.as_ref().is_ok_and(Activity::is_none) {
+            if now.as_ref().is_ok_and(Activity::is_idle) {
                 return Ok(());
             }
             if is_ours {
@@ -135,7 +135,7 @@ enum Activity {
 }
 
 impl Activity {
-    fn is_none(&self) -> bool {
+    fn is_idle(&self) -> bool {
         *self == Activity::None
     }
 
@@ -151,7 +151,7 @@ impl Activity {
 /// What is at work; nothing only if that is so at two moments one after the other.
 fn activity(host: &Host) -> Result<Activity> {
     let first = asked(host)?;
-    if !first.is_none() {
+    if !first.is_idle() {
         return Ok(first);
     }
     thread::sleep(INTERVAL);

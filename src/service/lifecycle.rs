@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::address::Address;
 use super::api;
-use super::systemd::{QUESTION_LIMIT, UNIT, is_active, state};
-use crate::settings::Restart;
+use super::systemd::{QUESTION_LIMIT, UNIT_NAME, is_active, state};
+use crate::settings::RestartPolicy;
 use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
@@ -20,17 +20,17 @@ const RESTART_UNIT: &str = "covalent-restart.service";
 const RESTART_LIMIT: Duration = Duration::from_secs(35 * 60);
 
 /// Restarts the server if it is running, when the setting says to.
-pub fn restart_as_set(host: &Host, restart: Restart, progress: &Progress) -> Result<()> {
+pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) -> Result<()> {
     match restart {
-        Restart::Now => drop(restart_if_running(host, progress)?),
+        RestartPolicy::Now => drop(restart_if_running(host, progress)?),
         _ if !is_active(host)? => {}
-        Restart::WhenIdle => {
+        RestartPolicy::WhenIdle => {
             progress.say("the server is restarted as soon as no workflow runs");
             Command::new("systemctl", QUESTION_LIMIT)
                 .args(["start", "--no-block", RESTART_UNIT])
                 .run()?;
         }
-        Restart::Manual => progress.say(
+        RestartPolicy::Manual => progress.say(
             "the server runs from the environment of before until you type: \
              systemctl restart covalent",
         ),
@@ -44,7 +44,7 @@ pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<bool> {
     if running {
         progress.say("restarting the server; workflows that run are cancelled");
         Command::new("systemctl", RESTART_LIMIT)
-            .args(["try-restart", UNIT])
+            .args(["try-restart", UNIT_NAME])
             .run()?;
     }
     Ok(running)
@@ -56,7 +56,7 @@ pub fn stop(host: &Host) -> Result<bool> {
         return no_other_server(host).map(|()| false);
     };
     Command::new("systemctl", RESTART_LIMIT)
-        .args(["stop", UNIT])
+        .args(["stop", UNIT_NAME])
         .run()?;
     Ok(["active", "activating", "reloading"].contains(&state.as_str()))
 }
@@ -77,7 +77,7 @@ fn no_other_server(host: &Host) -> Result<()> {
 /// Starts the server.
 pub fn start() -> Result<()> {
     Command::new("systemctl", RESTART_LIMIT)
-        .args(["start", UNIT])
+        .args(["start", UNIT_NAME])
         .run()
         .map(drop)
 }

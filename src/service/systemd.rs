@@ -9,8 +9,11 @@ use anyhow::{Context, Result, bail};
 use crate::system::command::Command;
 use crate::system::host::Host;
 
-/// The unit.
-pub const UNIT: &str = "covalent.service";
+/// The unit's name.
+pub const UNIT_NAME: &str = "covalent.service";
+
+/// The unit as the package brings it.
+pub const UNIT_FILE: &str = include_str!("../../systemd/covalent.service");
 
 /// A question is answered at once, unless the machine is in trouble.
 pub const QUESTION_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +29,7 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         return BTreeMap::new();
     }
     let output = Command::new("systemctl", QUESTION_LIMIT)
-        .args(["show", "--property", &properties.join(","), UNIT])
+        .args(["show", "--property", &properties.join(","), UNIT_NAME])
         .output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     text.lines()
@@ -44,7 +47,7 @@ pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
         );
     }
     Err(Command::in_place("journalctl")
-        .args(["--unit", UNIT])
+        .args(["--unit", UNIT_NAME])
         .args(options)
         .exec())
 }

@@ -58,7 +58,7 @@ impl Host {
     }
 
     /// The lock that was tested and shipped.
-    pub fn lock(&self) -> PathBuf {
+    pub fn shipped_lock(&self) -> PathBuf {
         self.path("/usr/share/covalent/covalent.lock")
     }
 
@@ -201,7 +201,7 @@ mod tests {
         );
         assert!(!host.is_real());
         assert_eq!(
-            Host::at("/").lock(),
+            Host::at("/").shipped_lock(),
             Path::new("/usr/share/covalent/covalent.lock")
         );
     }

@@ -19,14 +19,14 @@ const LOCK_MODE: u32 = 0o600;
 ///
 /// Its child processes hold it too: when it is killed, the next one waits until they have ended.
 #[derive(Debug)]
-pub struct Lock {
+pub struct Turn {
     _file: File,
 }
 
-impl Lock {
+impl Turn {
     /// Waits for its turn.
-    pub fn acquire(host: &Host, progress: &Progress) -> Result<Lock> {
-        let (path, file) = Lock::open(host)?;
+    pub fn acquire(host: &Host, progress: &Progress) -> Result<Turn> {
+        let (path, file) = Turn::open(host)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -38,13 +38,13 @@ impl Lock {
                 return Err(error).with_context(|| format!("locking {}", path.display()));
             }
         }
-        Ok(Lock { _file: file })
+        Ok(Turn { _file: file })
     }
 
     /// Takes its turn if nobody else is at work.
-    pub fn try_acquire(host: &Host) -> Result<Option<Lock>> {
-        let (_, file) = Lock::open(host)?;
-        Ok(file.try_lock().is_ok().then_some(Lock { _file: file }))
+    pub fn try_acquire(host: &Host) -> Result<Option<Turn>> {
+        let (_, file) = Turn::open(host)?;
+        Ok(file.try_lock().is_ok().then_some(Turn { _file: file }))
     }
 
     fn open(host: &Host) -> Result<(PathBuf, File)> {
@@ -77,7 +77,7 @@ mod tests {
     fn only_one_holds_the_lock() {
         let tree = tempfile::tempdir().unwrap();
         let host = Host::at(tree.path());
-        let first = Lock::acquire(&host, &Progress::plain()).unwrap();
+        let first = Turn::acquire(&host, &Progress::plain()).unwrap();
         let other = File::open(host.state().join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(first);

@@ -7,11 +7,11 @@
 
 mod archive;
 mod arrival;
+mod configuration;
 mod create;
 mod pinned;
 mod reach;
 mod restore;
-mod settings;
 mod snapshot;
 mod staging;
 

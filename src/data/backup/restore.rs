@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::archive::{DATABASE_DUMP, DATABASE_FILE, extract, read_manifest};
 use super::arrival::{Arrival, place_all, take_back_all};
-use super::settings::Settings;
+use super::configuration::Configuration;
 use super::snapshot::{self, exchange};
 use super::staging::Staging;
 use super::{Manifest, version};
@@ -18,7 +18,7 @@ use crate::system::account::Account;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
-use crate::system::turn::Lock;
+use crate::system::turn::Turn;
 
 /// Brings back what a backup holds; what is there now stays beside it. The settings only if asked
 /// for. Returns where everything is that was there before.
@@ -29,13 +29,13 @@ pub fn restore(
     progress: &Progress,
 ) -> Result<Vec<PathBuf>> {
     let manifest = read_manifest(archive)?;
-    let lock = Lock::acquire(host, progress)?;
+    let turn = Turn::acquire(host, progress)?;
     let active = Generation::usable(host)?;
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
     let end = snapshot::aside("restore");
     let settings = match with_settings {
-        true => Some(Settings::unpack(host, archive, &staging)?),
+        true => Some(Configuration::unpack(host, archive, &staging)?),
         false => None,
     };
     let environment_file = match &settings {
@@ -77,7 +77,7 @@ pub fn restore(
 
     let was_running = lifecycle::stop(host).context("stopping the server")?;
     let placed = place(host, &active, &places, &staging, arrivals, &end);
-    drop((staging, lock));
+    drop((staging, turn));
     if was_running {
         // Also after a failure: what is there is complete, old or new.
         lifecycle::start().context("starting the server")?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::blueprint::Blueprint;
-use super::install::Installation;
-use super::installed::installed;
+use super::contents::packages;
+use super::install::Installer;
 use super::layout::CONSTRAINTS;
 use super::resolve::Resolution;
 use super::share::share;
@@ -91,15 +91,15 @@ impl Unfinished {
         let wanted = blueprint.wanted;
         let base = blueprint.base();
         let create = self.create(host, wanted, base, progress)?;
-        let installation = Installation {
+        let installer = Installer {
             host,
             blueprint,
             path: &self.path,
             cache: &self.cache,
         };
-        let found = installation.run(progress)?;
+        let found = installer.run(progress)?;
         failpoint::pass("installed");
-        let packages = installed(&self.path);
+        let packages = packages(&self.path);
         if blueprint.resolution == Resolution::Upgrade
             && blueprint.before.is_some_and(|before| {
                 let before = &before.manifest;

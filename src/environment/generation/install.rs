@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::blueprint::Blueprint;
-use super::installed::{direct_url, installed};
+use super::contents::{direct_url, packages};
 use super::layout::{CARRIED, LOCK};
 use super::resolve::{self, Resolution};
 use crate::environment::requirement::{self, Versions};
@@ -25,7 +25,7 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
 
 /// An environment to install into.
 #[derive(Clone, Copy)]
-pub struct Installation<'a> {
+pub struct Installer<'a> {
     /// The machine.
     pub host: &'a Host,
     /// What is wanted.
@@ -37,7 +37,7 @@ pub struct Installation<'a> {
 }
 
 /// What was installed from a source.
-pub struct Installed {
+pub struct InstallOutcome {
     /// The source.
     pub source: String,
     /// What was resolved for the requirement files.
@@ -50,20 +50,20 @@ pub struct Installed {
     pub install: Duration,
 }
 
-impl Installation<'_> {
+impl Installer<'_> {
     /// Installs what is wanted, and what was carried over if that can be.
-    pub fn run(&self, progress: &Progress) -> Result<Installed> {
+    pub fn run(&self, progress: &Progress) -> Result<InstallOutcome> {
         let carried = &self.blueprint.wanted.carried;
         let lines = self.carried_lines();
         if !lines.is_empty() {
             match self.with(&lines, progress) {
-                Ok(mut installed) => {
-                    installed.carried = carried.clone();
-                    let there = self::installed(self.path);
-                    installed
+                Ok(mut outcome) => {
+                    outcome.carried = carried.clone();
+                    let there = packages(self.path);
+                    outcome
                         .carried
                         .retain(|name, version| there.get(name) == Some(version));
-                    return Ok(installed);
+                    return Ok(outcome);
                 }
                 // Whatever it is: what somebody did by hand must not keep the rest away.
                 Err(error) => progress.warn(&format!(
@@ -83,7 +83,7 @@ impl Installation<'_> {
         let Some(before) = self.blueprint.before else {
             return String::new();
         };
-        let there = installed(&before.path);
+        let there = packages(&before.path);
         let mut lines = String::new();
         for (name, version) in &self.blueprint.wanted.carried {
             match direct_url(&before.path, name) {
@@ -98,8 +98,8 @@ impl Installation<'_> {
     }
 
     /// Installs from the first source that has everything.
-    fn with(&self, carried: &str, progress: &Progress) -> Result<Installed> {
-        let Installation {
+    fn with(&self, carried: &str, progress: &Progress) -> Result<InstallOutcome> {
+        let Installer {
             host, blueprint, ..
         } = *self;
         let mut lack = None;
@@ -114,7 +114,7 @@ impl Installation<'_> {
                 .map_err(|error| source::diagnose(error, &source))
                 .map_err(|error| resolve::explain(error, blueprint.wanted));
             match result {
-                Ok(installed) => return Ok(installed),
+                Ok(outcome) => return Ok(outcome),
                 Err(error) if is_want_of_source(&error) => {
                     lack = Some(match lack.take() {
                         Some(first) => source::neither(first, error),
@@ -128,8 +128,8 @@ impl Installation<'_> {
         Err(resolve::explain_lack(lack, blueprint.wanted))
     }
 
-    fn from(&self, source: &Source, carried: &str, progress: &Progress) -> Result<Installed> {
-        let Installation {
+    fn from(&self, source: &Source, carried: &str, progress: &Progress) -> Result<InstallOutcome> {
+        let Installer {
             host, blueprint, ..
         } = *self;
         let wanted = blueprint.wanted;
@@ -161,7 +161,7 @@ impl Installation<'_> {
             let sync = self.with_own(uv("sync"), wanted, carried)?;
             sync.args(&wanted.locks).run().map(drop)
         })?;
-        Ok(Installed {
+        Ok(InstallOutcome {
             source: source.to_string(),
             own,
             carried: Versions::new(),

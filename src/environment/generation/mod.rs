@@ -2,16 +2,16 @@
 //!
 //! A folder with a manifest is ready; one without is what an interrupted build left.
 
-mod bearing;
 mod blueprint;
 mod build;
 mod bytecode;
+mod contents;
+mod impact;
 mod install;
-mod installed;
+mod integrity;
 mod layout;
 mod manifest;
 mod prune;
-mod record;
 mod resolve;
 mod share;
 mod trial;
@@ -26,10 +26,10 @@ use anyhow::{Context, Error, Result};
 pub use self::blueprint::Blueprint;
 pub use self::build::build;
 pub use self::bytecode::{Modules, complete, is_incomplete};
-pub use self::installed::{Changes, changes};
+pub use self::contents::{Changes, changes};
+pub use self::integrity::{Damage, damage};
 pub use self::manifest::{Manifest, Seconds};
 pub use self::prune::{is_untidy, prune, sweep};
-pub use self::record::{Damage, damage};
 pub use self::resolve::{Resolution, sentence};
 
 use crate::system::command::Command;

@@ -63,10 +63,11 @@ pub fn share(old: &Path, new: &Path) -> Result<()> {
 }
 
 fn share_files(old: &Path, new: &Path, names: &[PathBuf]) -> Result<()> {
-    let mut way = Way::Reference;
+    let mut sharing = Sharing::Reference;
     names.iter().try_for_each(|name| {
         let from = old.join(name);
-        way.share(&from, &new.join(name))
+        sharing
+            .share(&from, &new.join(name))
             .with_context(|| format!("sharing {} with {}", from.display(), new.display()))
     })
 }
@@ -90,18 +91,18 @@ fn adapt(from: &Path, to: &Path, old: &Path, new: &Path) -> Result<bool> {
 
 /// How the file system shares.
 #[derive(Clone, Copy)]
-enum Way {
+enum Sharing {
     Reference,
     Link,
 }
 
-impl Way {
+impl Sharing {
     fn share(&mut self, from: &Path, to: &Path) -> Result<()> {
-        if let Way::Reference = self {
+        if let Sharing::Reference = self {
             if copy_by_reference(from, to)? {
                 return Ok(());
             }
-            *self = Way::Link;
+            *self = Sharing::Link;
         }
         // Not every file system has links, and none has them without end (link(2)).
         match fs::hard_link(from, to) {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::Generation;
-use super::bearing::bears_on_server;
 use super::bytecode::{self, Modules};
+use super::impact::affects_server;
 use super::layout::SOUGHT;
 use super::verify::{Verified, verify};
 use crate::environment::requirement::Versions;
@@ -55,7 +55,7 @@ impl Trial<'_> {
         };
         if let Some(base) = base
             && base.manifest.launcher == self.launcher()?
-            && !bears_on_server(
+            && !affects_server(
                 (&base.path, &base.manifest.packages),
                 (self.path, self.packages),
             )

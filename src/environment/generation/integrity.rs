@@ -8,7 +8,7 @@ use std::thread;
 
 use sha2::{Digest, Sha256};
 
-use super::installed::{metadata_folders, site_packages};
+use super::contents::{metadata_folders, site_packages};
 
 /// How a recorded digest begins; wheels must not have a weaker one.
 const ALGORITHM: &str = "sha256=";

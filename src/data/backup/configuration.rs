@@ -16,17 +16,17 @@ use crate::system::host::Host;
 const MODE: u32 = 0o640;
 
 /// The settings of a backup, unpacked where only root can read them.
-pub(super) struct Settings {
+pub(super) struct Configuration {
     /// A tree with nothing but them in it.
     tree: Host,
 }
 
-impl Settings {
-    pub(super) fn unpack(host: &Host, archive: &Path, staging: &Staging) -> Result<Settings> {
+impl Configuration {
+    pub(super) fn unpack(host: &Host, archive: &Path, staging: &Staging) -> Result<Configuration> {
         let folder = staging.path.join("settings");
         file::make_folder(&folder, 0o700)?;
         extract(archive, &[&host.member(&host.etc())], &folder, 0, None)?;
-        Ok(Settings {
+        Ok(Configuration {
             tree: Host::at(folder),
         })
     }

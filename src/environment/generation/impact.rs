@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::installed::{metadata_folder, site_packages};
+use super::contents::{metadata_folder, site_packages};
 use super::layout::SOUGHT;
 use crate::environment::requirement::Versions;
 
@@ -19,7 +19,7 @@ const STARTUP: [&str; 2] = ["sitecustomize", "usercustomize"];
 
 /// Whether the server can find a difference between the environments at `old`, which has been
 /// verified, and at `new`, with these packages. Yes where that can't be told.
-pub fn bears_on_server(old: (&Path, &Versions), new: (&Path, &Versions)) -> bool {
+pub fn affects_server(old: (&Path, &Versions), new: (&Path, &Versions)) -> bool {
     let Ok(sought) = fs::read_to_string(old.0.join(SOUGHT)) else {
         return true;
     };
@@ -123,8 +123,8 @@ mod tests {
                 );
                 let (old, new) = (self.path("old"), self.path("new"));
                 verdicts.insert(match environment {
-                    "old" => bears_on_server((&old, &one), (&new, &none)),
-                    _ => bears_on_server((&old, &none), (&new, &one)),
+                    "old" => affects_server((&old, &one), (&new, &none)),
+                    _ => affects_server((&old, &none), (&new, &one)),
                 });
                 fs::remove_dir_all(&metadata).unwrap();
             }

@@ -20,7 +20,7 @@ pub struct Changes {
 
 impl Changes {
     /// Whether everything is as it was.
-    pub fn is_none(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Changes::default()
     }
 }
@@ -36,7 +36,7 @@ pub fn site_packages(path: &Path) -> Option<PathBuf> {
 
 /// The packages in the environment at `path`. Costs one reading of a folder: each package has an
 /// entry `name-version.dist-info` there (PEP 376, PEP 427).
-pub fn installed(path: &Path) -> Versions {
+pub fn packages(path: &Path) -> Versions {
     let entries = site_packages(path).and_then(|folder| fs::read_dir(folder).ok());
     entries
         .into_iter()
@@ -82,7 +82,7 @@ pub fn direct_url(environment: &Path, name: &str) -> Option<String> {
 /// What somebody changed in a ready generation, with `pip install` for example.
 pub fn changes(generation: &Generation) -> Changes {
     let mut changes = Changes::default();
-    let mut found = installed(&generation.path);
+    let mut found = packages(&generation.path);
     for (name, version) in &generation.manifest.packages {
         match found.remove(name) {
             None => changes.missing.push(name.clone()),
@@ -120,7 +120,7 @@ mod tests {
             ("by-old-pip", "1.0.post1"),
         ]
         .map(|(name, version)| (name.to_string(), version.to_string()));
-        assert_eq!(installed(tree.path()), Versions::from(expected));
-        assert!(installed(&tree.path().join("no-such")).is_empty());
+        assert_eq!(packages(tree.path()), Versions::from(expected));
+        assert!(packages(&tree.path().join("no-such")).is_empty());
     }
 }
