@@ -70,9 +70,7 @@ impl FailedAttempt {
         let failure = failure::find(error);
         FailedAttempt {
             when: Timestamp::now(),
-            kind: failure
-                .map_or("other", |failure| failure.kind.name())
-                .into(),
+            kind: failure.map_or_else(|| "other".into(), |failure| failure.kind.name()),
             message: failure::describe(error),
             next: failure.map_or_else(String::new, |failure| failure.next.clone()),
             fingerprint,

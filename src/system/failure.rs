@@ -4,112 +4,63 @@ use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Error;
+use clap::ValueEnum;
 
 /// What went wrong, as far as a script or an administrator acts on it differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The discriminant is the exit status of the process; 1 is any other error, 2 a wrong command line.
+/// The manual has each kind's line here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[repr(u8)]
 pub enum Kind {
-    /// A settings file is unreadable, malformed, or holds a value that can't be used.
-    Settings,
-    /// There is no Python interpreter that Covalent runs on.
-    Interpreter,
-    /// The wheels can't be had: no wheelhouse, and the index is out of reach or not allowed.
-    Source,
-    /// A file system has too little space.
-    Space,
-    /// A wheel is not the one that the lock names.
-    Wheel,
-    /// The new environment was built, and the server can't be loaded from it.
-    Verification,
-    /// The call needs root.
-    Permission,
-    /// There is no environment to use.
-    NoEnvironment,
-    /// `doctor` found something that is wrong.
-    Unhealthy,
-    /// There is no such generation, or no such package of the administrator's.
-    Unknown,
-    /// The database is not of the revision that an environment needs.
-    Database,
-    /// Workflows still run.
-    Busy,
+    /// a settings file is unreadable, malformed or holds an unusable value
+    Settings = 3,
+    /// no Python interpreter that Covalent runs on
+    Interpreter = 4,
+    /// no wheelhouse, and the package index is out of reach or not allowed
+    Source = 5,
+    /// too little space on a file system
+    Space = 6,
+    /// a wheel is damaged or is not the one that the lock names
+    Wheel = 7,
+    /// the server can't be loaded from the new environment
+    Verification = 8,
+    /// the call needs root
+    Permission = 9,
+    /// there is no environment
+    NoEnvironment = 10,
+    /// doctor found something that is wrong
+    Unhealthy = 11,
+    /// there is no such environment to go back to, or no such package of yours
+    Unknown = 12,
+    /// the database is not of the revision that the environment needs
+    Database = 13,
+    /// workflows still run at the end of the time given to drain
+    Busy = 14,
 }
 
 impl Kind {
-    /// Every kind, in the order of the exit statuses.
-    pub const ALL: [Kind; 12] = [
-        Kind::Settings,
-        Kind::Interpreter,
-        Kind::Source,
-        Kind::Space,
-        Kind::Wheel,
-        Kind::Verification,
-        Kind::Permission,
-        Kind::NoEnvironment,
-        Kind::Unhealthy,
-        Kind::Unknown,
-        Kind::Database,
-        Kind::Busy,
-    ];
-
-    /// The exit status. 1 is any other error, 2 a wrong command line.
+    /// The exit status.
     pub fn exit_status(self) -> u8 {
-        match self {
-            Kind::Settings => 3,
-            Kind::Interpreter => 4,
-            Kind::Source => 5,
-            Kind::Space => 6,
-            Kind::Wheel => 7,
-            Kind::Verification => 8,
-            Kind::Permission => 9,
-            Kind::NoEnvironment => 10,
-            Kind::Unhealthy => 11,
-            Kind::Unknown => 12,
-            Kind::Database => 13,
-            Kind::Busy => 14,
-        }
-    }
-
-    /// One line for the manual.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Kind::Settings => "a settings file is unreadable, malformed or holds an unusable value",
-            Kind::Interpreter => "no Python interpreter that Covalent runs on",
-            Kind::Source => "no wheelhouse, and the package index is out of reach or not allowed",
-            Kind::Space => "too little space on a file system",
-            Kind::Wheel => "a wheel is damaged or is not the one that the lock names",
-            Kind::Verification => "the server can't be loaded from the new environment",
-            Kind::Permission => "the call needs root",
-            Kind::NoEnvironment => "there is no environment",
-            Kind::Unhealthy => "doctor found something that is wrong",
-            Kind::Unknown => {
-                "there is no such environment to go back to, or no such package of yours"
-            }
-            Kind::Database => "the database is not of the revision that the environment needs",
-            Kind::Busy => "workflows still run at the end of the time given to drain",
-        }
+        self as u8
     }
 
     /// The kind with this [`name`](Kind::name).
     pub fn named(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+        Kind::from_str(name, false).ok()
     }
 
     /// The name in `status --json` and in the state file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Settings => "settings",
-            Kind::Interpreter => "interpreter",
-            Kind::Source => "source",
-            Kind::Space => "space",
-            Kind::Wheel => "wheel",
-            Kind::Verification => "verification",
-            Kind::Permission => "permission",
-            Kind::NoEnvironment => "no-environment",
-            Kind::Unhealthy => "unhealthy",
-            Kind::Unknown => "unknown",
-            Kind::Database => "database",
-            Kind::Busy => "busy",
-        }
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().into())
+    }
+
+    /// One line for the manual.
+    pub fn meaning(self) -> String {
+        let value = self.to_possible_value();
+        let help = value.and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default()
     }
 }
 
@@ -186,9 +137,37 @@ mod tests {
 
     #[test]
     fn exit_statuses_are_distinct_and_leave_one_and_two_to_others() {
-        let mut seen: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_status()).collect();
-        seen.dedup();
+        let kinds = Kind::value_variants().iter();
+        let seen: Vec<u8> = kinds.map(|kind| kind.exit_status()).collect();
         assert_eq!(seen, (3..=14).collect::<Vec<u8>>());
+    }
+
+    /// Whether the server may start the next time although nobody has done anything.
+    fn may_pass_by_itself(kind: Kind) -> bool {
+        match kind {
+            Kind::Source | Kind::Space | Kind::Unhealthy | Kind::Unknown | Kind::Busy => true,
+            Kind::Settings
+            | Kind::Interpreter
+            | Kind::Wheel
+            | Kind::Verification
+            | Kind::Permission
+            | Kind::NoEnvironment
+            | Kind::Database => false,
+        }
+    }
+
+    #[test]
+    fn the_unit_is_not_restarted_where_that_mends_nothing() {
+        let kinds = Kind::value_variants().iter();
+        let lasting = kinds.filter(|kind| !may_pass_by_itself(**kind));
+        let mut statuses: Vec<String> =
+            lasting.map(|kind| kind.exit_status().to_string()).collect();
+        let launcher = include_str!("../../server/covalent_service/refusal.py").lines();
+        let mut launcher = launcher.filter_map(|line| line.strip_prefix("NEEDS_ATTENTION = "));
+        statuses.push(launcher.next().unwrap().into());
+        let unit = include_str!("../../systemd/covalent.service").lines();
+        let mut unit = unit.filter_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+        assert_eq!(unit.next(), Some(statuses.join(" ").as_str()));
     }
 
     #[test]
