@@ -108,7 +108,7 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
             }
         }
     }
-    for name in State::read(host).carried.keys() {
+    for name in State::read(host)?.carried.keys() {
         if !rows.iter().any(|row| row.name == *name) {
             let because = "installed by hand, carried over";
             rows.push(Row::new(name, version(active, name), because));

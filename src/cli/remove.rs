@@ -48,7 +48,7 @@ fn without(
     name: &str,
     forget: &mut Vec<String>,
 ) -> Result<LocalFile> {
-    let by_hand = State::read(host).carried.contains_key(name)
+    let by_hand = State::read(host)?.carried.contains_key(name)
         || Generation::active(host).is_some_and(|active| changes(&active).added.contains_key(name));
     if by_hand {
         forget.push(name.to_string());

@@ -39,7 +39,11 @@ pub(super) fn environment(host: &Host) -> Verdict {
             "sudo covalentctl apply",
         );
     }
-    if let Some(failed) = State::read(host).failure {
+    let state = match State::read(host) {
+        Ok(state) => state,
+        Err(error) => return from_error(&error),
+    };
+    if let Some(failed) = state.failure {
         return doubtful(
             format!(
                 "it works, but a newer one could not be made: {}",
@@ -55,7 +59,7 @@ pub(super) fn environment(host: &Host) -> Verdict {
         );
     }
     let path = generation.path.display();
-    match (wanted(host), State::read(host).held) {
+    match (wanted(host), state.held) {
         (
             _,
             Some(Held {
@@ -107,5 +111,5 @@ pub(super) fn packages(host: &Host) -> Verdict {
 
 fn wanted(host: &Host) -> anyhow::Result<Wanted> {
     let settings = Settings::read(host)?;
-    Wanted::read(host, &settings, &mut State::read(host))
+    Wanted::read(host, &settings, &mut State::read(host)?)
 }

@@ -74,7 +74,7 @@ impl Request {
 /// With nothing to do this reads a handful of files; it takes no lock and starts no process.
 pub fn apply(host: &Host, request: &Request, progress: &Progress) -> Result<Option<Activated>> {
     if request.is_modest() {
-        let mut state = State::read(host);
+        let mut state = State::read(host)?;
         let known = state.clone();
         match look(host, &mut state, request.caller, progress) {
             Ok(Some(generation))
@@ -142,7 +142,7 @@ pub fn apply_in_turn(
     // Whatever the caller's mask: the environment is for every user of the machine.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     failpoint::pass("locked");
-    let mut state = State::read(host);
+    let mut state = State::read(host)?;
     let known = state.clone();
     let mut fingerprint = None;
     let result =
@@ -282,8 +282,9 @@ fn remember(host: &Host, found: &State, known: &State) {
     if found == known {
         return;
     }
-    if let Ok(Some(_turn)) = Turn::try_acquire(host) {
-        let mut state = State::read(host);
+    if let Ok(Some(_turn)) = Turn::try_acquire(host)
+        && let Ok(mut state) = State::read(host)
+    {
         state.interpreters = found.interpreters.clone();
         state.failure = found.failure.clone();
         if let (Some(held), Some(found)) = (&mut state.held, &found.held)

@@ -136,7 +136,7 @@ impl LocalFile {
 
 /// Takes back the change of a run that was cut off.
 pub fn recover(host: &Host, _turn: &Turn) -> Result<()> {
-    let Some(edit) = State::read(host).edit else {
+    let Some(edit) = State::read(host)?.edit else {
         return Ok(());
     };
     let before = LocalFile {
@@ -148,7 +148,7 @@ pub fn recover(host: &Host, _turn: &Turn) -> Result<()> {
 }
 
 fn note(host: &Host, edit: Option<Edit>) -> Result<()> {
-    let mut state = State::read(host);
+    let mut state = State::read(host)?;
     state.edit = edit;
     state.write(host)
 }

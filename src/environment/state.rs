@@ -1,6 +1,7 @@
 //! What the helper remembers: one JSON file.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -79,24 +80,29 @@ impl FailedAttempt {
 }
 
 impl State {
-    /// Reads the file. Each field for itself: what another version wrote in another form is as if
-    /// it were not there, and costs none of the others.
-    pub fn read(host: &Host) -> State {
+    /// Reads the file; a missing one is an empty one. Each field for itself: what another version
+    /// wrote in another form is as if it were not there, and costs none of the others.
+    pub fn read(host: &Host) -> Result<State> {
         fn field<T: DeserializeOwned + Default>(state: &mut serde_json::Value, name: &str) -> T {
             serde_json::from_value(state[name].take()).unwrap_or_default()
         }
-        let text = fs::read(host.state().join("state.json")).unwrap_or_default();
-        let Ok(mut state @ serde_json::Value::Object(_)) = serde_json::from_slice(&text) else {
-            return State::default();
+        let path = host.state().join("state.json");
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            // Taken for an empty one, it would be lost with the next that is written.
+            result => result.with_context(|| format!("reading {}", path.display()))?,
         };
-        State {
+        let Ok(mut state @ serde_json::Value::Object(_)) = serde_json::from_slice(&text) else {
+            return Ok(State::default());
+        };
+        Ok(State {
             interpreters: field(&mut state, "interpreters"),
             failure: field(&mut state, "failure"),
             carried: field(&mut state, "carried"),
             held: field(&mut state, "held"),
             previous: field(&mut state, "previous"),
             edit: field(&mut state, "edit"),
-        }
+        })
     }
 
     /// Writes the file.
@@ -116,14 +122,14 @@ mod tests {
     fn what_is_written_is_read_again() {
         let tree = tempfile::tempdir().unwrap();
         let host = Host::at(tree.path());
-        assert!(State::read(&host).failure.is_none());
+        assert!(State::read(&host).unwrap().failure.is_none());
         let error = Failure::error(Kind::Space, "/opt is full", "make space");
         let state = State {
             failure: Some(FailedAttempt::new(&error, Some("f00".into()))),
             ..State::default()
         };
         state.write(&host).unwrap();
-        let failure = State::read(&host).failure.unwrap();
+        let failure = State::read(&host).unwrap().failure.unwrap();
         assert_eq!(
             (failure.kind.as_str(), failure.next.as_str()),
             ("space", "make space")
@@ -137,7 +143,7 @@ mod tests {
         fs::create_dir_all(host.state()).unwrap();
         for text in ["{\"from_the_future\": 1}", "{", ""] {
             fs::write(host.state().join("state.json"), text).unwrap();
-            assert!(State::read(&host).interpreters.is_empty());
+            assert!(State::read(&host).unwrap().interpreters.is_empty());
         }
     }
 
@@ -148,9 +154,18 @@ mod tests {
         fs::create_dir_all(host.state()).unwrap();
         let text = r#"{"failure": {"new": 1}, "carried": {"six": "1.0"}, "previous": "a"}"#;
         fs::write(host.state().join("state.json"), text).unwrap();
-        let state = State::read(&host);
+        let state = State::read(&host).unwrap();
         assert_eq!(state.carried["six"], "1.0");
         assert_eq!(state.previous.as_deref(), Some("a"));
         assert!(state.failure.is_none());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_an_empty_one() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        fs::create_dir_all(host.state().join("state.json")).unwrap();
+        let error = State::read(&host).unwrap_err();
+        assert!(format!("{error:#}").contains("state.json"), "{error:#}");
     }
 }

@@ -77,7 +77,7 @@ fn go_back(
         _ => None,
     };
 
-    let mut state = State::read(host);
+    let mut state = State::read(host)?;
     // What somebody installed by hand into the environment of now belongs to every later one.
     carry(host, &active, &mut state, &[], progress)?;
     let before = state.clone();
@@ -163,7 +163,7 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
             return Err(error.context(failure::describe(&none)));
         }
     };
-    let mut state = State::read(host);
+    let mut state = State::read(host)?;
     carry(host, active, &mut state, &[], progress)?;
     if let Some(way_back) = way_back {
         way_back
@@ -191,7 +191,7 @@ fn way_back(
     touched: bool,
 ) -> Result<(Generation, Option<DatabaseRollback>)> {
     let id = &active.manifest.id;
-    let held = State::read(host).held;
+    let held = State::read(host)?.held;
     if held.is_some_and(|held| held.because.is_some() && held.generation == *id) {
         return Err(unknown(format!("{id} was gone back to already")));
     }
@@ -219,7 +219,7 @@ fn way_back(
 fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generation> {
     let all = Generation::all(host)?;
     let Some(id) = id else {
-        let previous = State::read(host).previous;
+        let previous = State::read(host)?.previous;
         // What cut a run off before the activation leaves the active one noted as the one before.
         let is_previous = |generation: &Generation| {
             Some(&generation.manifest.id) == previous.as_ref() && generation.path != active.path

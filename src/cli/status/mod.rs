@@ -165,7 +165,7 @@ impl Report {
             "active" | "" => api::running(&address, NAMES).ok(),
             _ => None,
         };
-        let state = State::read(host);
+        let state = State::read(host).unwrap_or_default();
         let environment = Generation::active(host);
         let active_id = environment.as_ref().map(|active| &active.manifest.id);
         let held = state
