@@ -1,6 +1,4 @@
-//! `covalentctl.toml`: parsed as written, then checked.
-//!
-//! The rest of the program sees only [`Settings`], in which every value can be used.
+//! `covalentctl.toml`, in which every value that the rest of the program sees can be used.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,35 +9,6 @@ use serde::Deserialize;
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
-
-/// How many generations stay: the active one, and one to go back to.
-const DEFAULT_GENERATIONS: usize = 2;
-
-/// How many backups stay: a working week.
-const DEFAULT_BACKUPS: usize = 5;
-
-/// The file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Written {
-    interpreter: Option<PathBuf>,
-    generations: Option<usize>,
-    network: Option<Network>,
-    restart: Option<RestartPolicy>,
-    backups: Option<usize>,
-    index: WrittenIndex,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct WrittenIndex {
-    url: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    certificates: Option<PathBuf>,
-    proxy: Option<String>,
-    wheels: Vec<PathBuf>,
-}
 
 /// Whether a package index may be asked.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -76,8 +45,9 @@ impl RestartPolicy {
     }
 }
 
-/// The checked settings.
-#[derive(Clone, Debug)]
+/// The settings, each with its default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The interpreter to use, instead of the one that would be found.
     pub interpreter: Option<PathBuf>,
@@ -94,7 +64,8 @@ pub struct Settings {
 }
 
 /// The package index and how to reach it; what is `None` is uv's default.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Index {
     /// Address of the index (PEP 503).
     pub url: Option<String>,
@@ -113,6 +84,21 @@ pub struct Index {
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Index").finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            interpreter: None,
+            // The active one, and one to go back to.
+            generations: 2,
+            network: Network::default(),
+            restart: RestartPolicy::default(),
+            // A working week.
+            backups: 5,
+            index: Index::default(),
+        }
     }
 }
 
@@ -135,7 +121,7 @@ impl Settings {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings> {
-    let written: Written = toml::from_str(text).map_err(|error| {
+    let settings: Settings = toml::from_str(text).map_err(|error| {
         let place = error.span().map_or_else(String::new, |span| {
             let (line, column) = position(text, span.start);
             format!(":{line}:{column}")
@@ -144,17 +130,24 @@ fn parse(path: &Path, text: &str) -> Result<Settings> {
         let reason = error.message().replace('\n', " ");
         failure(format!("{}{place}: {reason}", path.display()))
     })?;
-    check(written).map_err(|reason| failure(format!("{}: {reason}", path.display())))
+    match wrong(&settings) {
+        Some(reason) => Err(failure(format!("{}: {reason}", path.display()))),
+        None => Ok(settings),
+    }
 }
 
-fn check(written: Written) -> Result<Settings, String> {
-    let index = written.index;
-    let files = written.interpreter.iter().map(|path| ("interpreter", path));
+/// Which value can't be used, and why.
+fn wrong(settings: &Settings) -> Option<String> {
+    let index = &settings.index;
+    let files = settings
+        .interpreter
+        .iter()
+        .map(|path| ("interpreter", path));
     let files = files.chain(index.certificates.iter().map(|path| ("certificates", path)));
     let files = files.chain(index.wheels.iter().map(|path| ("wheels", path)));
     for (name, path) in files {
         if !path.is_absolute() {
-            return Err(format!(
+            return Some(format!(
                 "{name} = {path:?} must be an absolute path, such as \"/usr/…\""
             ));
         }
@@ -168,38 +161,22 @@ fn check(written: Written) -> Result<Settings, String> {
             !schemes.iter().any(|scheme| value.starts_with(scheme))
                 || value.contains(|c: char| c.is_whitespace() || c.is_control())
         }) {
-            return Err(format!(
+            return Some(format!(
                 "{name} must be an address that starts with {} and holds no blanks",
                 schemes.join(" or ")
             ));
         }
     }
     if index.password.is_some() && index.username.is_none() {
-        return Err("password is set without username".into());
+        return Some("password is set without username".into());
     }
-    let generations = written.generations.unwrap_or(DEFAULT_GENERATIONS);
-    if generations == 0 {
-        return Err("generations = 0 must be at least 1: the active one stays".into());
+    if settings.generations == 0 {
+        return Some("generations = 0 must be at least 1: the active one stays".into());
     }
-    let backups = written.backups.unwrap_or(DEFAULT_BACKUPS);
-    if backups == 0 {
-        return Err("backups = 0 must be at least 1: the one just made stays".into());
+    if settings.backups == 0 {
+        return Some("backups = 0 must be at least 1: the one just made stays".into());
     }
-    Ok(Settings {
-        interpreter: written.interpreter,
-        generations,
-        network: written.network.unwrap_or_default(),
-        restart: written.restart.unwrap_or_default(),
-        backups,
-        index: Index {
-            url: index.url,
-            username: index.username,
-            password: index.password,
-            certificates: index.certificates,
-            proxy: index.proxy,
-            wheels: index.wheels,
-        },
-    })
+    None
 }
 
 /// Line and column of a byte, both counted from 1, the column in characters.
@@ -230,7 +207,7 @@ mod tests {
     #[test]
     fn an_empty_file_means_every_default() {
         let settings = parse(Path::new("x"), "").unwrap();
-        assert_eq!(settings.generations, DEFAULT_GENERATIONS);
+        assert_eq!((settings.generations, settings.backups), (2, 5));
         assert_eq!(settings.network, Network::Allowed);
         assert!(settings.interpreter.is_none() && settings.index.url.is_none());
     }

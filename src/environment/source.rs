@@ -230,12 +230,8 @@ mod tests {
 
     fn settings(network: Network) -> Settings {
         Settings {
-            interpreter: None,
-            generations: 2,
-            restart: Default::default(),
-            backups: 1,
             network,
-            index: Index::default(),
+            ..Settings::default()
         }
     }
 

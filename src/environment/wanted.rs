@@ -192,15 +192,8 @@ mod tests {
         }
 
         fn fingerprint_with(&self, state: &mut State) -> String {
-            let settings = Settings {
-                interpreter: None,
-                generations: 2,
-                restart: Default::default(),
-                backups: 1,
-                network: Default::default(),
-                index: Default::default(),
-            };
             let host = Host::at(self.0.path());
+            let settings = Settings::default();
             Wanted::read(&host, &settings, state).unwrap().fingerprint
         }
     }
