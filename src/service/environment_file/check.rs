@@ -5,7 +5,7 @@ use super::problem::{Assignment, Problem, Severity};
 /// What a variable's value has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A TCP port, 1024 to 65535: the service account can't bind a lower one.
+    /// A TCP port. Whether the account may bind a low one, the machine decides.
     Port,
     /// An absolute path.
     Path,
@@ -99,8 +99,8 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
     }
     let is_switch = SWITCHES.contains(&value.to_lowercase().as_str());
     let expected = match kind {
-        Value::Port if value.parse().is_ok_and(|port: u16| port >= 1024) => return None,
-        Value::Port => "a port, 1024 to 65535",
+        Value::Port if value.parse().is_ok_and(|port: u16| port > 0) => return None,
+        Value::Port => "a port number from 1 to 65535",
         Value::Path if value.starts_with('/') => return None,
         Value::Path => "an absolute path",
         Value::Level if LEVELS.contains(&value.to_uppercase().as_str()) => return None,
@@ -147,9 +147,9 @@ mod tests {
                 "COVALENT_SVC_PORT",
                 "48008",
                 "48oo8",
-                "a port, 1024 to 65535, not \"48oo8\"",
+                "a port number from 1 to 65535, not \"48oo8\"",
             ),
-            ("COVALENT_SVC_PORT", "1024", "80", "1024 to 65535"),
+            ("COVALENT_SVC_PORT", "80", "0", "1 to 65535"),
             ("COVALENT_DATA_DIR", "/srv/data", "data", "an absolute path"),
             ("LOGLEVEL", "debug", "LOUD", "one of CRITICAL"),
             ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
