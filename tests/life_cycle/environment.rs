@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::tree::{PYTHON, Tree, next_second};
+use crate::tree::{PYTHON, Tree};
 
 #[test]
 fn the_first_application_builds_and_the_second_does_nothing() {
@@ -41,7 +41,6 @@ fn only_the_configured_number_of_generations_stays() {
     for numpy in ["numpy<1", "numpy<2", "numpy<3"] {
         tree.write("etc/covalent/requirements.d/local.txt", numpy);
         tree.ok(&["apply"]);
-        next_second();
     }
     assert_eq!(tree.generations(), 2);
     tree.write("etc/covalent/covalentctl.toml", "generations = 1\n");
@@ -55,7 +54,6 @@ fn a_failed_build_changes_nothing_and_is_remembered_until_one_succeeds() {
     let tree = Tree::new();
     tree.ok(&["apply"]);
     let active = tree.active();
-    next_second();
     tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");
     tree.write("uv-fails", "Hash mismatch for `click==8.5.1`");
 
@@ -132,7 +130,6 @@ fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_d
     assert_eq!(compilations(), "compile 6\ncompile 5\n");
     assert_eq!(tree.active(), active);
 
-    next_second();
     tree.write("etc/covalent/requirements.d/local.txt", "numpy<1");
     tree.ok(&["apply", "--transaction"]);
     assert_eq!(
@@ -151,7 +148,6 @@ fn a_manifest_that_cannot_be_read_costs_nobody_the_environment_in_use() {
         .join(&active)
         .join("manifest.json");
     fs::write(&manifest, "{\"from\": \"the future\"}").unwrap();
-    next_second();
     tree.write(
         "uv-fails",
         "Because click was not found in the provided package locations",
@@ -172,7 +168,6 @@ fn an_old_environment_that_cannot_be_removed_is_a_warning() {
     tree.write("etc/covalent/covalentctl.toml", "generations = 1\n");
     tree.ok(&["apply"]);
     let old = tree.active();
-    next_second();
     // A process whose command line names it.
     let python = tree.path("opt/virtualenvs").join(&old).join("bin/python");
     let mut user = Command::new("sleep")
@@ -185,7 +180,6 @@ fn an_old_environment_that_cannot_be_removed_is_a_warning() {
     user.kill().unwrap();
     user.wait().unwrap();
     assert_eq!(tree.generations(), 2, "an environment in use stays");
-    next_second();
 
     let manifest = tree
         .path("opt/virtualenvs")
@@ -221,7 +215,6 @@ fn an_environment_whose_interpreter_is_gone_is_made_again() {
     symlink("python3.11", tree.path("usr/bin/python3")).unwrap();
     tree.ok(&["apply"]);
     let active = tree.active();
-    next_second();
 
     fs::remove_file(tree.path("usr/bin/python3")).unwrap();
     fs::rename(

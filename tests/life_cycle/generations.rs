@@ -5,13 +5,12 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::tree::{Tree, next_second, sqlite};
+use crate::tree::{Tree, sqlite};
 
 /// A tree with two generations; the older one lacks the package `numpy`.
 fn two() -> Tree {
     let tree = Tree::new();
     tree.ok(&["apply"]);
-    next_second();
     tree.ok(&["add", "numpy"]);
     tree
 }
@@ -27,7 +26,6 @@ fn a_generation_starts_from_the_files_of_the_one_before() {
     let module = |tree: &Tree| tree.site_packages().join("module.py");
     fs::write(module(&tree), "x = 1\n").unwrap();
     let first = fs::metadata(module(&tree)).unwrap();
-    next_second();
     tree.ok(&["add", "numpy"]);
     let second = fs::metadata(module(&tree)).unwrap();
     assert_eq!(
@@ -37,7 +35,6 @@ fn a_generation_starts_from_the_files_of_the_one_before() {
     let entries = history(&tree);
     assert_eq!(entries[0]["base"], entries[1]["id"]);
 
-    next_second();
     tree.ok(&["apply", "--rebuild"]);
     assert!(!module(&tree).exists());
     assert!(history(&tree)[0]["base"].is_null());
@@ -85,7 +82,6 @@ fn a_rollback_holds_until_something_new_is_wanted() {
     assert!(!tree.ok(&["status"]).contains("kept by"));
 
     tree.ok(&["rollback"]);
-    next_second();
     tree.write(
         "usr/share/covalent/covalent.lock",
         "covalent==0.241.0 --hash=sha256:bb\n",
@@ -284,7 +280,6 @@ fn the_environment_that_was_gone_back_to_outlives_the_one_that_was_left() {
     let tree = two();
     let good = history(&tree)[1]["id"].as_str().unwrap().to_string();
     tree.ok(&["rollback"]);
-    next_second();
     tree.write(
         "usr/share/covalent/covalent.lock",
         "covalent==0.241.0 --hash=sha256:bb\n",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::tree::{Tree, next_second};
+use crate::tree::Tree;
 
 const LOCAL: &str = "etc/covalent/requirements.d/local.txt";
 
@@ -11,7 +11,6 @@ fn a_package_is_added_listed_and_removed() {
     let tree = Tree::new();
     tree.ok(&["apply"]);
     tree.write("index/numpy", "2.4.6");
-    next_second();
     tree.ok(&["add", "numpy", "Pennylane<1"]);
     assert_eq!(
         tree.packages(),
@@ -29,7 +28,6 @@ fn a_package_is_added_listed_and_removed() {
     let rows: serde_json::Value = serde_json::from_str(&tree.ok(&["list", "--json"])).unwrap();
     assert_eq!(rows[0]["version"], "2.4.6");
 
-    next_second();
     tree.ok(&["remove", "PennyLane"]);
     assert_eq!(tree.packages(), ["covalent-0.240.0", "numpy-2.4.6"]);
     let said = tree.refused(&["remove", "pennylane"], 12);
@@ -43,7 +41,6 @@ fn a_conflict_is_explained_and_changes_nothing() {
     let tree = Tree::new();
     tree.ok(&["add", "numpy"]);
     let (active, file) = (tree.active(), fs::read(tree.path(LOCAL)).unwrap());
-    next_second();
     let said = tree.refused(&["add", "covalent<0.1"], 3);
     assert!(
         said.contains("local.txt:5 wants covalent<0.1")
@@ -63,13 +60,10 @@ fn versions_stay_until_they_are_upgraded() {
     tree.write("index/numpy", "1.0");
     tree.ok(&["add", "numpy"]);
     tree.write("index/numpy", "2.0");
-    next_second();
     tree.ok(&["add", "six"]);
     assert!(tree.packages().contains(&"numpy-1.0".to_string()));
-    next_second();
     tree.ok(&["apply", "--rebuild"]);
     assert!(tree.packages().contains(&"numpy-1.0".to_string()));
-    next_second();
     tree.ok(&["upgrade"]);
     assert!(tree.packages().contains(&"numpy-2.0".to_string()));
 
@@ -83,7 +77,6 @@ fn versions_stay_until_they_are_upgraded() {
 fn what_was_installed_by_hand_is_carried_over_until_it_is_removed() {
     let tree = Tree::new();
     tree.ok(&["apply"]);
-    next_second();
     fs::create_dir(tree.site_packages().join("By_Hand-1.2.dist-info")).unwrap();
     let listed = tree.ok(&["list"]);
     assert!(
@@ -100,7 +93,6 @@ fn what_was_installed_by_hand_is_carried_over_until_it_is_removed() {
     assert!(tree.ok(&["apply"]).contains("nothing to do"));
 
     // A build that shares nothing needs a source, and there is none: the rest is built.
-    next_second();
     let said = tree.ok(&["apply", "--rebuild"]);
     assert!(
         said.contains("by-hand 1.2 had been installed by hand and can't be had again"),
@@ -111,7 +103,6 @@ fn what_was_installed_by_hand_is_carried_over_until_it_is_removed() {
     tree.ok(&["remove", "by-hand"]);
     assert!(!tree.ok(&["list"]).contains("by-hand"));
     // Before anybody has carried it over, too; and what a pip that was killed left counts for nothing.
-    next_second();
     fs::create_dir(tree.site_packages().join("by_hand-1.2.dist-info")).unwrap();
     fs::create_dir(tree.site_packages().join("~y_hand-1.1.dist-info")).unwrap();
     tree.ok(&["remove", "by-hand"]);
@@ -153,7 +144,6 @@ fn what_was_replaced_or_removed_by_hand_is_put_back() {
     fs::remove_dir_all(site.join("covalent-0.240.0.dist-info")).unwrap();
     fs::create_dir(site.join("covalent-0.1.dist-info")).unwrap();
     fs::remove_dir(site.join("numpy-1.0.dist-info")).unwrap();
-    next_second();
     let said = tree.ok(&["apply"]);
     assert!(
         said.contains("covalent 0.1 had been installed by hand in place"),
@@ -166,7 +156,6 @@ fn what_was_replaced_or_removed_by_hand_is_put_back() {
 fn a_plugin_package_brings_a_lock_which_is_installed_as_it_stands() {
     let tree = Tree::new();
     tree.ok(&["apply"]);
-    next_second();
     tree.write(
         "usr/share/covalent/requirements.d/covalent-ssh-plugin.lock",
         "covalent-ssh-plugin==0.24.1 \\\n    --hash=sha256:bb\n",

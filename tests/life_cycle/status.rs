@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::tree::{Tree, busy_server, next_second};
+use crate::tree::{Tree, busy_server};
 
 const DOCUMENT: &str = include_str!("../../docs/status.md");
 
@@ -168,7 +168,6 @@ fn the_json_is_what_the_document_says() {
     let workflow = r#"{"dispatch_id": "b", "lattice_name": "v"}"#;
     let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
     tree.write(INTERRUPTED, &interrupted);
-    next_second();
     tree.write("uv-fails", "No space left on device (os error 28)");
     tree.refused(&["add", "scipy"], 6);
     tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");

@@ -63,16 +63,12 @@ impl Drop for Unfinished {
 impl Unfinished {
     fn new(host: &Host, wanted: &Wanted) -> Unfinished {
         let made = Timestamp::now();
-        let first = format!(
+        // No two are made within a millisecond, and their names are in the order of their times.
+        let id = format!(
             "{}-{}",
-            made.strftime("%Y%m%dT%H%M%SZ"),
+            made.strftime("%Y%m%dT%H%M%S.%3fZ"),
             &wanted.fingerprint[..8]
         );
-        // Two of one second and one fingerprint: an upgrade, or a build from nothing.
-        let mut ids = std::iter::once(first.clone())
-            .chain((2u32..).map(|number| format!("{first}-{number}")));
-        let free = |id: &String| !host.generations().join(id).exists();
-        let id = ids.find(free).unwrap_or(first);
         Unfinished {
             made,
             path: host.generations().join(&id),
