@@ -13,24 +13,13 @@ use rustix::fs::MemfdFlags;
 
 use super::environment_file::EnvironmentFile;
 use super::starts::heed_refusal;
+use super::systemd::UNIT_FILE;
 use crate::environment::generation::Generation;
 use crate::system::account::{self, Account};
 use crate::system::command::Command;
 use crate::system::failure::needs_root;
 use crate::system::file;
 use crate::system::host::Host;
-
-/// What the unit sets before `covalent.env` is read; a test compares it with the unit.
-const ENVIRONMENT: [(&str, &str); 5] = [
-    ("HOME", "/var/lib/covalent"),
-    ("VIRTUAL_ENV", "/opt/virtualenvs/covalent"),
-    (
-        "PATH",
-        "/opt/virtualenvs/covalent/bin:/usr/local/bin:/usr/bin:/bin",
-    ),
-    (CACHE_VARIABLE, "sqlite+pysqlite:////run/covalent/cache.db"),
-    ("PYTHONUNBUFFERED", "1"),
-];
 
 /// The variable of the database's address, which may hold a password.
 pub const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
@@ -146,13 +135,17 @@ fn service_account(host: &Host) -> Result<Account> {
 /// What the unit sets, and what `covalent.env` does.
 fn variables(host: &Host) -> Result<BTreeMap<String, String>> {
     let file = EnvironmentFile::read(host)?;
-    let unit = ENVIRONMENT
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()));
+    let unit = unit_environment().map(|(name, value)| (name.into(), value.into()));
     let own = file.assignments.into_iter();
     Ok(unit
         .chain(own.map(|assignment| (assignment.name, assignment.value)))
         .collect())
+}
+
+/// What the unit sets before `covalent.env` is read.
+fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = UNIT_FILE.lines();
+    lines.filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
 fn with(command: Command, variables: &BTreeMap<String, String>) -> Command {
@@ -182,15 +175,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_sets_the_same_environment() {
-        let unit = include_str!("../../systemd/covalent.service");
-        let set: Vec<(&str, &str)> = unit
-            .lines()
-            .filter_map(|line| line.strip_prefix("Environment="))
-            .filter_map(|assignment| assignment.split_once('='))
-            .collect();
-        assert_eq!(set, ENVIRONMENT);
-        let place = format!("\nWorkingDirectory={WORKING_DIRECTORY}\n");
-        assert!(unit.contains(&place), "the unit has no line {place:?}");
+    fn the_unit_has_the_same_places() {
+        let (_, runtime) = RUNTIME_DIRECTORY.rsplit_once('/').unwrap();
+        for line in [
+            format!("WorkingDirectory={WORKING_DIRECTORY}"),
+            format!("RuntimeDirectory={runtime}"),
+        ] {
+            assert!(UNIT_FILE.lines().any(|found| found == line), "{line}");
+        }
+        let set: BTreeMap<_, _> = unit_environment().collect();
+        let cache = set[CACHE_VARIABLE].strip_prefix("sqlite+pysqlite:///");
+        let folder = cache.and_then(|cache| cache.rsplit_once('/')).unwrap().0;
+        assert_eq!(folder, RUNTIME_DIRECTORY);
+        assert_eq!(set["HOME"], "/var/lib/covalent");
     }
 }
