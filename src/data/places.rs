@@ -101,12 +101,41 @@ fn resolved(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    /// What is in `tests/places`, which the launcher's tests compare with its own settings.
+    #[test]
+    fn the_launcher_has_the_same_places() {
+        let mut seen = 0;
+        for case in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/places")).unwrap() {
+            let case = case.unwrap().path();
+            let tree = tempfile::tempdir().unwrap();
+            let host = Host::at(tree.path().canonicalize().unwrap());
+            fs::create_dir_all(host.etc()).unwrap();
+            fs::copy(case.join("covalent.env"), host.environment_file()).unwrap();
+            let places = Places::read(&host).unwrap();
+            let database = match places.database {
+                Database::File(file) => host.absolute(&file).display().to_string(),
+                Database::Server(address) => address,
+            };
+            let found = serde_json::json!({
+                "database": database,
+                "data": host.absolute(&places.data),
+                "configuration": host.absolute(&places.configuration),
+            });
+            let expected = fs::read(case.join("expected.json")).unwrap();
+            let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
+            assert_eq!(found, expected, "{}", case.display());
+            seen += 1;
+        }
+        assert!(seen > 5);
+    }
 
     #[test]
     fn links_on_the_way_are_followed_also_to_what_is_not_there_yet() {
         let tree = tempfile::tempdir().unwrap();
         let root = tree.path().canonicalize().unwrap();
-        std::fs::create_dir(root.join("disk")).unwrap();
+        fs::create_dir(root.join("disk")).unwrap();
         std::os::unix::fs::symlink("disk", root.join("link")).unwrap();
         for (path, expected) in [
             ("link", "disk"),

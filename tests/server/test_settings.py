@@ -1,10 +1,15 @@
+import json
+import re
 import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import launcher  # noqa: F401
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+from covalent_service.secrets import DATABASE
 from covalent_service.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
 
 
 def read(machine_name="localhost", **variables):
@@ -83,6 +88,31 @@ class Values(unittest.TestCase):
             link = Path(directory) / "link"
             link.symlink_to(real)
             self.assertEqual(read(COVALENT_DATA_DIR=f"{link}/data").data_dir, real / "data")
+
+
+class Places(unittest.TestCase):
+    """What is in `tests/places`, which the tests of covalentctl compare with what it thinks."""
+
+    def test_are_those_that_covalentctl_knows(self):
+        cases = sorted((PROJECT / "tests/places").iterdir())
+        self.assertGreater(len(cases), 5)
+        for case in cases:
+            with self.subTest(case.name):
+                lines = (case / "covalent.env").read_text().splitlines()
+                environ = {**unit_environment(), **dict(line.split("=", 1) for line in lines)}
+                settings = Settings.read(environ)
+                found = {
+                    # Covalent takes the address rather than the file.
+                    "database": environ.get(DATABASE) or str(settings.database_file),
+                    "data": str(settings.data_dir),
+                    "configuration": str(settings.config_file),
+                }
+                self.assertEqual(found, json.loads((case / "expected.json").read_text()))
+
+
+def unit_environment():
+    unit = (PROJECT / "systemd/covalent.service").read_text()
+    return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
 
 
 class Address(unittest.TestCase):
