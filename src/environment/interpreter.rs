@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,11 +15,8 @@ use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 
-/// The minor versions of Python 3 that the lock was tested with, the newest first.
-const SUPPORTED: [u32; 5] = [14, 13, 12, 11, 10];
-
-/// Those versions in words.
-pub const SUPPORTED_TEXT: &str = "Python 3.10 to 3.14";
+/// The minor versions of Python 3 that the lock was tested with.
+const SUPPORTED: RangeInclusive<u32> = 10..=14;
 
 /// Starting Python takes a tenth of a second; a disk that has to wake up, some more.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
@@ -132,7 +130,7 @@ pub fn find(host: &Host, settings: &Settings, probes: &mut Probes) -> Result<Int
 fn candidates(host: &Host) -> Vec<PathBuf> {
     let newest_first = ["/usr/bin", "/usr/local/bin"].iter().flat_map(|folder| {
         SUPPORTED
-            .iter()
+            .rev()
             .map(move |minor| format!("{folder}/python3.{minor}"))
     });
     std::iter::once("/usr/bin/python3".to_string())
@@ -187,10 +185,12 @@ fn ask(path: &Path) -> Result<Answer> {
 }
 
 fn refusal(objections: &[String]) -> anyhow::Error {
+    let (oldest, newest) = SUPPORTED.into_inner();
     Failure::error(
         Kind::Interpreter,
         format!(
-            "no interpreter that Covalent 0.240 runs on ({SUPPORTED_TEXT}): {}",
+            "no interpreter that Covalent {} runs on (Python 3.{oldest} to 3.{newest}): {}",
+            env!("CARGO_PKG_VERSION"),
             objections.join("; ")
         ),
         "install one of these versions beside the system's, name it in \

@@ -1,0 +1,63 @@
+"""What stands in several files, since each needs it in its own form, is the same in all of them."""
+
+import re
+import unittest
+from pathlib import Path
+
+import launcher  # noqa: F401
+from covalent_service.settings import DEFAULT_PORT
+
+PROJECT = Path(__file__).parents[2]
+
+
+def read(file):
+    return (PROJECT / file).read_text()
+
+
+def only(pattern, file):
+    """What the group in this pattern matches in a file, which is one thing only."""
+    found = set(re.findall(pattern, read(file), re.MULTILINE))
+    assert len(found) == 1, f"{file}: {pattern}: {found}"
+    return found.pop()
+
+
+class Pythons(unittest.TestCase):
+    """`SUPPORTED` of src/environment/interpreter.rs."""
+
+    def test_are_the_same_everywhere(self):
+        oldest, newest = only(r"SUPPORTED: RangeInclusive<u32> = (\d+)\.\.=(\d+);", "src/environment/interpreter.rs")
+        minors = range(int(oldest), int(newest) + 1)
+        span = r"3\.\d+ to 3\.\d+"
+        for file, pattern, expected in (
+            ("scripts/wheels/lock.py", r"^PYTHONS = (.*)$", [f"3.{minor}" for minor in minors]),
+            ("scripts/update-lock", r"^OLDEST_PYTHON=(.*)$", f"3.{oldest}"),
+            ("Cargo.toml", rf"CPython ({span})", f"3.{oldest} to 3.{newest}"),
+            ("systemd/covalentctl.toml", rf"Python ({span})", f"3.{oldest} to 3.{newest}"),
+            ("README.md", rf"CPython ({span})", f"3.{oldest} to 3.{newest}"),
+            ("tests/plugins/run", rf"CPython ({span})", f"3.{oldest} to 3.{newest}"),
+        ):
+            with self.subTest(file):
+                found = only(pattern, file)
+                self.assertEqual(found.replace('"', "'"), str(expected))
+        triggers = re.findall(r"^interest-noawait /usr/bin/python3\.(\d+)$", read("debian/covalent/triggers"), re.MULTILINE)
+        self.assertEqual([int(minor) for minor in triggers], list(minors))
+
+
+class Port(unittest.TestCase):
+    """`DEFAULT_PORT` of server/covalent_service/settings.py."""
+
+    def test_is_the_one_of_the_file_that_documents_it(self):
+        self.assertEqual(only(r"^#COVALENT_SVC_PORT=(.*)$", "systemd/covalent.env"), str(DEFAULT_PORT))
+
+
+class Version(unittest.TestCase):
+    """The newest one of debian/changelog."""
+
+    def test_is_the_same_everywhere(self):
+        newest = only(r"\A\S+ \((.*?)\)", "debian/changelog")
+        self.assertEqual(only(r'^version = "(.*)"$', "Cargo.toml"), newest.partition("-")[0])
+        self.assertEqual(only(r"covalent[_-](\d[0-9.-]*)[_.](?:amd64|x86_64)", "README.md"), newest)
+
+
+if __name__ == "__main__":
+    unittest.main()
