@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use super::terminal::column;
 use crate::environment::generation::{self, Generation};
-use crate::environment::own_requirements::named;
+use crate::environment::requirement_file::{Files, named};
 use crate::environment::state::State;
-use crate::environment::wanted::Files;
 use crate::system::host::Host;
 
 /// List the Python packages of your own in the environment

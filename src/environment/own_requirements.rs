@@ -1,5 +1,4 @@
-//! The administrator's own packages: the requirement file that `covalentctl add` and `remove`
-//! keep, and where else a package may be named.
+//! The requirement file that `covalentctl add` and `remove` keep.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -163,35 +162,6 @@ fn checked_name(wanted: &str) -> Result<String> {
              takes can stand in a file of yours, /etc/covalent/requirements.d/NAME.txt",
         )
     })
-}
-
-/// A requirement in one of the files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// The package's normalized name.
-    pub name: String,
-    /// The requirement, without an address.
-    pub text: String,
-    /// The file.
-    pub path: PathBuf,
-    /// Its line there, counted from 1.
-    pub line: usize,
-}
-
-/// Every requirement that starts with a name, in the order in which the files are read.
-pub fn named(files: &[PathBuf]) -> Result<Vec<Named>> {
-    let mut all = Vec::new();
-    for path in files {
-        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let text = String::from_utf8_lossy(&bytes);
-        all.extend(requirement::in_file(&text).map(|(line, text, name)| Named {
-            name,
-            text: requirement::shown(text).to_string(),
-            path: path.clone(),
-            line,
-        }));
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
 
 use super::interpreter::{self, Interpreter};
 use super::requirement::{self, Versions};
+use super::requirement_file::{Files, RequirementFile};
 use super::state::State;
 use crate::settings::Settings;
-use crate::system::digest::hexadecimal;
-use crate::system::failure::{Failure, Kind};
+use crate::system::digest::Digest;
 use crate::system::host::Host;
 
 /// Counts the changes in how an environment is laid out; a new number rebuilds every one.
@@ -23,41 +21,15 @@ pub const LAYOUT: u32 = 2;
 /// The options that include a file, whose content counts as well.
 const INCLUDES: [&str; 4] = ["-r", "--requirement", "-c", "--constraint"];
 
-/// The files that say what is wanted.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// The locks that packages have shipped: Covalent's own, then those of plugins. What they name
-    /// is installed as it stands there.
-    pub locks: Vec<PathBuf>,
-    /// The requirement files beside the locks, in the order in which they are read.
-    pub requirements: Vec<PathBuf>,
-}
-
-impl Files {
-    /// Finds them.
-    pub fn find(host: &Host) -> Result<Files> {
-        let mut locks = vec![host.shipped_lock()];
-        let mut requirements = Vec::new();
-        for folder in host.requirement_folders() {
-            locks.extend(files(&folder, "lock")?);
-            requirements.extend(files(&folder, "txt")?);
-        }
-        Ok(Files {
-            locks,
-            requirements,
-        })
-    }
-}
-
 /// The wanted environment.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The interpreter it is for.
     pub interpreter: Interpreter,
     /// As in [`Files`].
-    pub locks: Vec<PathBuf>,
+    pub locks: Vec<RequirementFile>,
     /// As in [`Files`].
-    pub requirements: Vec<PathBuf>,
+    pub requirements: Vec<RequirementFile>,
     /// What somebody installed by hand, and what nobody has made permanent or removed since.
     pub carried: Versions,
     /// A digest of all of it, in hexadecimal digits.
@@ -67,13 +39,16 @@ pub struct Wanted {
 impl Wanted {
     /// Reads it off the machine. What interpreters answer is remembered in `state`.
     pub fn read(host: &Host, settings: &Settings, state: &mut State) -> Result<Wanted> {
-        let Files {
-            locks,
-            requirements,
-        } = Files::find(host)?;
+        let files = Files::find(host)?;
         let interpreter = interpreter::find(host, settings, &mut state.interpreters)?;
 
-        let mut digest = Sha256::new();
+        let read = |paths: &[PathBuf]| {
+            let files = paths.iter().map(|path| RequirementFile::read(path));
+            files.collect::<Result<Vec<_>>>()
+        };
+        let (locks, requirements) = (read(&files.locks)?, read(&files.requirements)?);
+
+        let mut digest = Digest::default();
         // The micro version is left out: a security update of Python rebuilds nothing.
         let [major, minor, _] = interpreter.version;
         let python = format!(
@@ -82,26 +57,24 @@ impl Wanted {
             interpreter.abi
         );
         for part in [LAYOUT.to_string().as_bytes(), python.as_bytes()] {
-            add(&mut digest, part);
+            digest.add(part);
         }
         let mut named = BTreeSet::new();
-        for path in locks.iter().chain(&requirements) {
-            let content = read(path)?;
-            add(&mut digest, path.as_os_str().as_encoded_bytes());
-            add(&mut digest, &content);
-            let text = String::from_utf8_lossy(&content);
-            named.extend(requirement::in_file(&text).map(|(_, _, name)| name));
-            for (_, included) in requirement::options(&text, &INCLUDES) {
+        for RequirementFile { path, text } in locks.iter().chain(&requirements) {
+            digest.add(path.as_os_str().as_encoded_bytes());
+            digest.add(text.as_bytes());
+            named.extend(requirement::in_file(text).map(|(_, _, name)| name));
+            for (_, included) in requirement::options(text, &INCLUDES) {
                 let included = path.with_file_name(included);
-                add(&mut digest, &fs::read(&included).unwrap_or_default());
+                digest.add(&fs::read(&included).unwrap_or_default());
             }
         }
         let mut carried = state.carried.clone();
         carried.retain(|name, _| !named.contains(name));
         for (name, version) in &carried {
-            add(&mut digest, format!("{name}=={version}").as_bytes());
+            digest.add(format!("{name}=={version}").as_bytes());
         }
-        let fingerprint = hexadecimal(digest);
+        let fingerprint = digest.hexadecimal();
         Ok(Wanted {
             interpreter,
             locks,
@@ -110,50 +83,6 @@ impl Wanted {
             fingerprint,
         })
     }
-}
-
-/// Adds a part with its length, so that two parts can't be read as one.
-fn add(digest: &mut Sha256, part: &[u8]) {
-    digest.update((part.len() as u64).to_le_bytes());
-    digest.update(part);
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::error(
-            Kind::Source,
-            format!("{} is missing", path.display()),
-            "install the package again: apt-get install --reinstall covalent, \
-             or dnf reinstall covalent",
-        ),
-        _ => anyhow::Error::new(error).context(format!("reading {}", path.display())),
-    })
-}
-
-/// The files of a folder with this extension, sorted; none if there is no such folder.
-fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("reading {}", folder.display()));
-        }
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("reading {}", folder.display()))?
-            .path();
-        // An editor's own files start with a dot.
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|found| found == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -1,11 +1,23 @@
 //! Digests of SHA-256.
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
-/// The digest in hexadecimal digits.
-pub fn hexadecimal(digest: Sha256) -> String {
-    let bytes = digest.finalize();
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+/// A digest of parts, each with its length, so that two parts can't be read as one.
+#[derive(Default)]
+pub struct Digest(Sha256);
+
+impl Digest {
+    /// Adds a part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    /// The digest in hexadecimal digits.
+    pub fn hexadecimal(self) -> String {
+        let bytes = self.0.finalize();
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
 }

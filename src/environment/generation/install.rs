@@ -8,11 +8,10 @@ use anyhow::Result;
 use super::blueprint::Blueprint;
 use super::contents::{direct_url, packages};
 use super::layout::{CARRIED, LOCK};
-use super::resolve::{self, Resolution};
+use super::resolve::{self, Resolution, Resolved};
 use crate::environment::requirement::{self, Versions};
 use crate::environment::source::{self, Source};
 use crate::environment::uv::uv;
-use crate::environment::wanted::Wanted;
 use crate::system::command::Command;
 use crate::system::failpoint;
 use crate::system::failure::{self, Kind};
@@ -143,27 +142,29 @@ impl Installer<'_> {
             let uv = uv.args(["--python".as_ref(), python.as_os_str()]);
             source.apply(uv, &cache)
         };
-        let (own, resolve) = if wanted.requirements.is_empty() {
-            (Versions::new(), Duration::ZERO)
+        let (resolved, resolve) = if wanted.requirements.is_empty() {
+            (None, Duration::ZERO)
         } else {
             let what = format!("resolving your requirements with {source}");
             let before = blueprint
                 .before
                 .filter(|_| blueprint.resolution == Resolution::Keep)
                 .map(|before| before.path.join(LOCK));
-            progress.step(&what, || {
+            let (resolved, taken) = progress.step(&what, || {
                 resolve::resolve(self.path, wanted, before.as_deref(), uv("compile"))
-            })?
+            })?;
+            (Some(resolved), taken)
         };
         failpoint::pass("resolved");
         let what = format!("installing from {source}");
         let ((), install) = progress.step(&what, || {
-            let sync = self.with_own(uv("sync"), wanted, carried)?;
-            sync.args(&wanted.locks).run().map(drop)
+            let sync = self.with_own(uv("sync"), resolved.as_ref(), carried)?;
+            let locks = wanted.locks.iter().map(|lock| &lock.path);
+            sync.args(locks).run().map(drop)
         })?;
         Ok(InstallOutcome {
             source: source.to_string(),
-            own,
+            own: resolved.map_or_else(Versions::new, |resolved| resolved.own),
             carried: Versions::new(),
             resolve,
             install,
@@ -171,24 +172,27 @@ impl Installer<'_> {
     }
 
     /// Adds what is installed beside the shipped locks to a call of `uv pip sync`.
-    fn with_own(&self, mut sync: Command, wanted: &Wanted, carried: &str) -> Result<Command> {
-        if wanted.requirements.is_empty() && carried.is_empty() {
+    fn with_own(
+        &self,
+        mut sync: Command,
+        resolved: Option<&Resolved>,
+        carried: &str,
+    ) -> Result<Command> {
+        if resolved.is_none() && carried.is_empty() {
             // The sources have wheels of all that is in the locks; what is the administrator's
             // own may have to be built.
             return Ok(sync.args(["--no-build", "--require-hashes"]));
         }
-        let lock = self.path.join(LOCK);
-        let mut hashed = true;
-        let mut own = Versions::new();
-        if !wanted.requirements.is_empty() {
-            (own, hashed) = resolve::read(&lock)?;
-            sync = sync.args([&lock]);
+        if resolved.is_some() {
+            sync = sync.args([self.path.join(LOCK)]);
         }
+        let mut hashed = resolved.is_none_or(|resolved| resolved.hashed);
+        let is_wanted = |name| resolved.is_some_and(|resolved| resolved.names.contains(&name));
         // As they are in the environment that this one starts from, where they are found; a hash of
         // them was never known. What is wanted has the last word.
         let lines: String = carried
             .lines()
-            .filter(|line| requirement::name(line).is_some_and(|name| !own.contains_key(&name)))
+            .filter(|line| requirement::name(line).is_some_and(|name| !is_wanted(name)))
             .fold(String::new(), |text, line| text + line + "\n");
         if !lines.is_empty() {
             let path = self.path.join(CARRIED);

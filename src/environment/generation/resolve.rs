@@ -1,5 +1,6 @@
 //! Which versions the administrator's packages have.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::layout::LOCK;
-use crate::environment::requirement::{self, Versions};
+use crate::environment::requirement::{self, Pin, Versions};
+use crate::environment::requirement_file::RequirementFile;
 use crate::environment::wanted::Wanted;
 use crate::system::command::Command;
 use crate::system::failure::{self, Failure, Kind};
@@ -32,8 +34,18 @@ pub enum Resolution {
     Upgrade,
 }
 
-/// Resolves the requirement files into a lock of the environment at `path`, and returns the
-/// packages that no shipped lock has.
+/// What the requirement files were resolved to.
+#[derive(Default)]
+pub struct Resolved {
+    /// The versions of the packages that no shipped lock has.
+    pub own: Versions,
+    /// The names of all of them.
+    pub names: BTreeSet<String>,
+    /// Whether uv can check a hash for everything: an address has none.
+    pub hashed: bool,
+}
+
+/// Resolves the requirement files into a lock of the environment at `path`.
 ///
 /// `before` is the same lock of the generation whose versions stay; `compile` is the call of
 /// `uv pip compile` for the source that is tried.
@@ -42,7 +54,7 @@ pub fn resolve(
     wanted: &Wanted,
     before: Option<&Path>,
     compile: Command,
-) -> Result<Versions> {
+) -> Result<Resolved> {
     let lock = path.join(LOCK);
     // uv prefers the versions that it finds in the file that it is to write.
     let known = match before.filter(|before| before.exists()) {
@@ -57,66 +69,56 @@ pub fn resolve(
         .args(["--no-header", "--no-annotate", "--generate-hashes"])
         .args(["--output-file".as_ref(), lock.as_os_str()]);
     for constraints in &wanted.locks {
-        command = command.args([OsStr::new("--constraints"), constraints.as_os_str()]);
+        command = command.args([OsStr::new("--constraints"), constraints.path.as_os_str()]);
     }
-    command.args(&wanted.requirements).run()?;
+    let requirements = wanted.requirements.iter().map(|file| &file.path);
+    command.args(requirements).run()?;
     finish(&lock, wanted)
 }
 
 /// Gives each entry that a shipped lock has too the hashes that were shipped: they were checked,
-/// those of a package index were not. Adds where else the requirement files say to look. Returns
-/// the entries that no shipped lock has.
-fn finish(lock: &Path, wanted: &Wanted) -> Result<Versions> {
-    let read = |path: &Path| {
-        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        anyhow::Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
+/// those of a package index were not. Adds where else the requirement files say to look.
+fn finish(lock: &Path, wanted: &Wanted) -> Result<Resolved> {
     let mut text = String::new();
-    for path in &wanted.requirements {
-        for (option, place) in requirement::options(&read(path)?, &PLACES) {
+    for file in &wanted.requirements {
+        for (option, place) in requirement::options(&file.text, &PLACES) {
             text.push_str(&format!("{option} {place}\n"));
         }
     }
-    let mut shipped = Vec::new();
-    for path in &wanted.locks {
-        shipped.extend(requirement::pins(&read(path)?));
-    }
+    let shipped = wanted
+        .locks
+        .iter()
+        .flat_map(|lock| requirement::pins(&lock.text));
+    let shipped: Vec<Pin> = shipped.collect();
     let shipped = requirement::versions(&shipped);
-    let mut packages = Versions::new();
-    let resolved = read(lock)?;
-    for pin in requirement::pins(&resolved) {
+    let mut resolved = Resolved {
+        hashed: true,
+        ..Resolved::default()
+    };
+    let written = RequirementFile::read(lock)?.text;
+    for pin in requirement::pins(&written) {
         let same = shipped
             .get(pin.name.as_str())
             .and_then(|pins| pins.iter().find(|other| other.version == pin.version));
-        match same {
-            Some(shipped) => text.push_str(&shipped.text()),
-            None => {
-                text.push_str(&pin.text());
-                packages.insert(pin.name, pin.version);
-            }
+        let entry = same.copied().unwrap_or(&pin);
+        text.push_str(&entry.text());
+        resolved.hashed &= !entry.hashes.is_empty();
+        resolved.names.insert(pin.name.clone());
+        if same.is_none() {
+            resolved.own.insert(pin.name, pin.version);
         }
     }
     // A file or a folder has no name in front.
-    let nameless = resolved.lines().filter(|line| {
+    let nameless = written.lines().filter(|line| {
         !line.is_empty() && !line.starts_with(['#', ' ']) && requirement::name(line).is_none()
     });
-    nameless.for_each(|line| text.push_str(&format!("{line}\n")));
+    for line in nameless {
+        text.push_str(&format!("{line}\n"));
+        // An option is not a package.
+        resolved.hashed &= line.starts_with('-');
+    }
     file::write(lock, text.as_bytes(), 0o600)?;
-    Ok(packages)
-}
-
-/// The packages of the lock at `path`, and whether uv can check a hash for everything in it: an
-/// address has none.
-pub fn read(path: &Path) -> Result<(Versions, bool)> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let pins = requirement::pins(&text);
-    let entries = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with(['#', ' ', '-']));
-    let hashed = pins.iter().filter(|pin| !pin.hashes.is_empty()).count();
-    let all = hashed == entries.count();
-    let versions = pins.into_iter().map(|pin| (pin.name, pin.version));
-    Ok((versions.collect(), all))
+    Ok(resolved)
 }
 
 /// Adds to a contradiction between requirements who wants what.
@@ -130,8 +132,7 @@ pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
         return error;
     };
     let mut parties = Vec::new();
-    for path in wanted.requirements.iter().chain(&wanted.locks) {
-        let text = fs::read_to_string(path).unwrap_or_default();
+    for RequirementFile { path, text } in wanted.requirements.iter().chain(&wanted.locks) {
         let entries = text.replace(" \\\n", "\n");
         for (line, text, name) in requirement::in_file(&entries) {
             if mentions(reasons, &name) {
@@ -158,11 +159,9 @@ pub fn explain_lack(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
     let Some((_, reasons)) = failure.message.split_once("No solution found") else {
         return error;
     };
-    let own = wanted.requirements.iter().any(|path| {
-        let text = fs::read(path).unwrap_or_default();
-        requirement::in_file(&String::from_utf8_lossy(&text))
-            .any(|(_, _, name)| mentions(reasons, &name))
-    });
+    let mut own = wanted.requirements.iter();
+    let own = own
+        .any(|file| requirement::in_file(&file.text).any(|(_, _, name)| mentions(reasons, &name)));
     match own && failure.kind == Kind::Source {
         true => Failure::error(
             Kind::Source,

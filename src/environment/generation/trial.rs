@@ -6,7 +6,6 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::Generation;
 use super::bytecode::{self, Modules};
@@ -15,7 +14,7 @@ use super::layout::SOUGHT;
 use super::verify::{Verified, verify};
 use crate::environment::requirement::Versions;
 use crate::environment::wanted::Wanted;
-use crate::system::digest::hexadecimal;
+use crate::system::digest::Digest;
 use crate::system::failpoint;
 use crate::system::file;
 use crate::system::host::Host;
@@ -105,7 +104,7 @@ impl Trial<'_> {
     /// A digest of the launcher, whose imports are what is tried.
     pub fn launcher(&self) -> Result<String> {
         let folder = self.host.launcher();
-        let mut digest = Sha256::new();
+        let mut digest = Digest::default();
         let mut files = Vec::new();
         for folder in [folder.join("covalent_service"), folder] {
             files.extend(super::entries(&folder)?);
@@ -114,10 +113,9 @@ impl Trial<'_> {
         files.sort();
         for path in files {
             let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(&text);
+            digest.add(&text);
         }
-        Ok(hexadecimal(digest))
+        Ok(digest.hexadecimal())
     }
 }
 
