@@ -3,6 +3,9 @@
 //! `covalentctl` is what the maintainer scripts of the packages, the unit and an administrator
 //! call. Everything that can change the environment ends in [`environment::apply::apply`].
 
+// What the modules offer one another is documented too; clippy.toml leaves out the rest.
+#![deny(clippy::missing_docs_in_private_items)]
+
 pub mod cli;
 mod data;
 mod doctor;

@@ -131,8 +131,8 @@ fn look(
     Ok(None)
 }
 
-/// The same for the holder of the lock. What is wanted has to be read again then: it may have
-/// changed, or have been built, while the lock was waited for.
+/// Makes the environment what it should be, for the holder of the turn. What is wanted has to be
+/// read again then: it may have changed, or have been built, while others had theirs.
 pub fn apply_in_turn(
     host: &Host,
     request: &Request,

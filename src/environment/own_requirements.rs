@@ -84,7 +84,7 @@ impl LocalFile {
         result
     }
 
-    /// The same file with these requirements; one takes the place of another of its name.
+    /// A copy with these requirements; each takes the place of one of the same name.
     pub fn with(&self, requirements: &[String]) -> Result<LocalFile> {
         let mut lines: Vec<String> = self
             .text
@@ -109,7 +109,7 @@ impl LocalFile {
         Ok(self.with_lines(&lines))
     }
 
-    /// The same file without the requirement of this normalized name; `None` if there is none.
+    /// A copy without the requirement of this normalized name; `None` if there is none.
     pub fn without(&self, name: &str) -> Option<LocalFile> {
         let text = self.text.as_deref()?;
         let named: Vec<usize> = requirement::in_file(text)

@@ -69,7 +69,7 @@ impl Generation {
         Generation::active(host).ok_or_else(|| missing(host, "is no environment"))
     }
 
-    /// The same, and its interpreter is there.
+    /// The active one; fails if there is none, or if its interpreter is gone.
     pub fn usable(host: &Host) -> Result<Generation> {
         let generation = Generation::required(host)?;
         if !generation.has_interpreter() {

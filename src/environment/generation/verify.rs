@@ -1,4 +1,4 @@
-//! Trying a new environment before anyone uses it.
+//! Loading the server from a new environment, as the account.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
