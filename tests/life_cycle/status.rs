@@ -17,7 +17,7 @@ fn the_status_is_the_environments() {
     let status: serde_json::Value = serde_json::from_str(&tree.ok(&["status", "--json"])).unwrap();
     assert_eq!(status["version"], 1);
     assert_eq!(status["environment"]["packages"]["covalent"], "0.240.0");
-    assert_eq!(status["environment"]["source"], "the wheelhouse");
+    assert_eq!(status["environment"]["source"], "wheelhouse");
     assert_eq!(status["environment"]["executors"][1], "local");
     assert_eq!(status["failure"], serde_json::Value::Null);
 }

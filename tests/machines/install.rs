@@ -88,7 +88,7 @@ fn the_status_is_right(machine: &Machine, python: &str) -> Result<()> {
         "{status:#}"
     );
     ensure!(
-        status["environment"]["source"] == "the wheelhouse",
+        status["environment"]["source"] == "wheelhouse",
         "{status:#}"
     );
     ensure!(status["service"]["active"] == "active", "{status:#}");

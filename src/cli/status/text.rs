@@ -4,6 +4,7 @@ use super::super::list::Row;
 use super::super::terminal::printable;
 use super::{Interrupted, NAMES, Report, Service, Stored};
 use crate::environment::generation::Manifest;
+use crate::environment::source::described;
 use crate::service::api::Workflow;
 use crate::service::drain;
 use crate::system::failure::Kind;
@@ -102,8 +103,9 @@ impl Report {
                 let made = made.strftime("%Y-%m-%d %H:%M:%S UTC");
                 let count = packages.len();
                 let what = format!(
-                    "{}\n{count} packages from {source}, made {made}",
-                    environment.path.display()
+                    "{}\n{count} packages from {}, made {made}",
+                    environment.path.display(),
+                    described(source)
                 );
                 let what = match self.held {
                     true => what + "\nkept by covalentctl rollback until something new is wanted",

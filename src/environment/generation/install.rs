@@ -9,8 +9,9 @@ use super::blueprint::Blueprint;
 use super::contents::{direct_url, packages};
 use super::layout::{CARRIED, LOCK};
 use super::resolve::{self, Resolution, Resolved};
+use crate::environment::diagnosis;
 use crate::environment::requirement::{self, Versions};
-use crate::environment::source::{self, Source};
+use crate::environment::source::Source;
 use crate::environment::uv::uv;
 use crate::system::command::Command;
 use crate::system::failpoint;
@@ -110,21 +111,21 @@ impl Installer<'_> {
         for source in sources {
             let result = self
                 .from(&source, carried, progress)
-                .map_err(|error| source::diagnose(error, &source))
-                .map_err(|error| resolve::explain(error, blueprint.wanted));
+                .map_err(|error| diagnosis::diagnose(error, &source))
+                .map_err(|error| diagnosis::explain(error, blueprint.wanted));
             match result {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) if is_want_of_source(&error) => {
                     lack = Some(match lack.take() {
-                        Some(first) => source::neither(first, error),
+                        Some(first) => diagnosis::neither(first, error),
                         None => error,
                     });
                 }
                 Err(error) => return Err(error),
             }
         }
-        let lack = lack.unwrap_or_else(|| source::none_allowed(host));
-        Err(resolve::explain_lack(lack, blueprint.wanted))
+        let lack = lack.unwrap_or_else(|| diagnosis::none_allowed(host));
+        Err(diagnosis::explain_lack(lack, blueprint.wanted))
     }
 
     fn from(&self, source: &Source, carried: &str, progress: &Progress) -> Result<InstallOutcome> {
@@ -163,7 +164,7 @@ impl Installer<'_> {
             sync.args(locks).run().map(drop)
         })?;
         Ok(InstallOutcome {
-            source: source.to_string(),
+            source: source.name().into(),
             own: resolved.map_or_else(Versions::new, |resolved| resolved.own),
             carried: Versions::new(),
             resolve,

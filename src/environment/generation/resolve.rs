@@ -12,7 +12,6 @@ use crate::environment::requirement::{self, Pin, Versions};
 use crate::environment::requirement_file::RequirementFile;
 use crate::environment::wanted::Wanted;
 use crate::system::command::Command;
-use crate::system::failure::{self, Failure, Kind};
 use crate::system::file;
 
 /// The options that say where else to look for packages.
@@ -119,66 +118,6 @@ fn finish(lock: &Path, wanted: &Wanted) -> Result<Resolved> {
     }
     file::write(lock, text.as_bytes(), 0o600)?;
     Ok(resolved)
-}
-
-/// Adds to a contradiction between requirements who wants what.
-pub fn explain(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
-    let Some(failure) = failure::find(&error).filter(|failure| failure.kind == Kind::Settings)
-    else {
-        return error;
-    };
-    // uv's own words, not the command line before them.
-    let Some((_, reasons)) = failure.message.split_once("No solution found") else {
-        return error;
-    };
-    let mut parties = Vec::new();
-    for RequirementFile { path, text } in wanted.requirements.iter().chain(&wanted.locks) {
-        let entries = text.replace(" \\\n", "\n");
-        for (line, text, name) in requirement::in_file(&entries) {
-            if mentions(reasons, &name) {
-                let wish = requirement::shown(text);
-                parties.push(format!("{}:{line} wants {wish}", path.display()));
-            }
-        }
-    }
-    if parties.is_empty() {
-        return error;
-    }
-    Failure::error(
-        Kind::Settings,
-        format!("{}\n  {}", failure.message, parties.join("\n  ")),
-        failure.next.clone(),
-    )
-}
-
-/// Says of a package of the administrator's that no source has what can be done about it.
-pub fn explain_lack(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
-    let Some(failure) = failure::find(&error) else {
-        return error;
-    };
-    let Some((_, reasons)) = failure.message.split_once("No solution found") else {
-        return error;
-    };
-    let mut own = wanted.requirements.iter();
-    let own = own
-        .any(|file| requirement::in_file(&file.text).any(|(_, _, name)| mentions(reasons, &name)));
-    match own && failure.kind == Kind::Source {
-        true => Failure::error(
-            Kind::Source,
-            failure.message.clone(),
-            "put its wheel into a folder that wheels = [...] names below [index] in \
-             /etc/covalent/covalentctl.toml, or let a package index be asked there, \
-             then: covalentctl apply",
-        ),
-        false => error,
-    }
-}
-
-/// Whether uv's words are about this package.
-fn mentions(words: &str, name: &str) -> bool {
-    words
-        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
-        .any(|word| requirement::normalize(word) == name)
 }
 
 /// `numpy 2.4.6, six 1.17.0`.
