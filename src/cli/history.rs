@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::terminal::column;
 use crate::environment::generation::{Generation, Manifest};
+use crate::environment::source::described;
 use crate::system::host::Host;
 
 /// List the environments there are, the newest first
@@ -40,13 +41,14 @@ impl Entry {
             seconds,
             ..
         } = &self.manifest;
-        let version = packages.get("covalent").map_or("?", String::as_str);
         let taken =
             seconds.create + seconds.resolve + seconds.install + seconds.compile + seconds.verify;
         let mut text = format!(
-            "Covalent {version}, Python {}, {} packages from {source} in {taken:.1} s",
+            "Covalent {}, Python {}, {} packages from {} in {taken:.1} s",
+            self.manifest.covalent().unwrap_or("?"),
             interpreter.version_text(),
-            packages.len()
+            packages.len(),
+            described(source)
         );
         for (name, version) in own.iter().chain(carried) {
             text += &format!(", {name} {version}");

@@ -20,6 +20,10 @@ fn the_status_is_the_environments() {
     assert_eq!(status["environment"]["source"], "wheelhouse");
     assert_eq!(status["environment"]["executors"][1], "local");
     assert_eq!(status["failure"], serde_json::Value::Null);
+    for verb in ["status", "history"] {
+        let said = tree.ok(&[verb]);
+        assert!(said.contains(" packages from the wheelhouse"), "{said}");
+    }
 }
 
 /// A tree in which every field has a value that can have one there.

@@ -1,28 +1,85 @@
 //! The status for a reader: one screen, a fact a line.
 
-use super::super::list::Row;
+use super::super::list;
 use super::super::terminal::printable;
-use super::{Interrupted, NAMES, Report, Service, Stored};
-use crate::environment::generation::Manifest;
+use super::{Environment, Interrupted, NAMES, Report, Service, Stored};
 use crate::environment::source::described;
+use crate::environment::state::FailedAttempt;
 use crate::service::api::Workflow;
 use crate::service::drain;
 use crate::system::failure::Kind;
 
+/// A fact's name and what there is to say of it, whose further lines are put below.
+type Row = (&'static str, String);
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Paint(true) => format!("\x1b[{code}m{text}\x1b[0m"),
+            Paint(false) => text.into(),
+        }
+    }
+}
+
 impl Report {
+    /// One screen, a fact a line.
+    pub(super) fn text(&self, colour: bool) -> String {
+        let paint = Paint(colour);
+        let mut rows = vec![
+            ("service", self.service.text(paint)),
+            ("address", printable(&self.address)),
+        ];
+        rows.extend(self.workflows(paint));
+        match &self.environment {
+            Some(environment) => rows.extend(environment.rows(self.held, paint)),
+            None => rows.push((
+                "environment",
+                paint.bad("none") + "\nNext: sudo covalentctl apply",
+            )),
+        }
+        for (name, packages) in [
+            ("plugins", &self.plugins),
+            ("own packages", &self.own_packages),
+        ] {
+            if !packages.is_empty() {
+                rows.push((name, sentence(packages)));
+            }
+        }
+        let database = self.database.as_ref();
+        rows.extend(database.map(|database| ("database", printable(&database.text()))));
+        if let Some(path) = &self.last_backup {
+            rows.push(("last backup", path.display().to_string()));
+        } else if rustix::process::geteuid().is_root() {
+            rows.push(("last backup", "none: sudo covalentctl backup".into()));
+        }
+        let failure = self.failure.as_ref();
+        rows.extend(failure.map(|failure| ("problem", problem(failure, paint))));
+        rows.iter().fold(String::new(), |text, (name, value)| {
+            text + &format!("{name:>12}  {}\n", value.replace('\n', "\n              "))
+        })
+    }
+
     /// What is to be said of workflows, and of a restart that is due.
-    fn workflows(
-        &self,
-        bad: &str,
-        paint: impl Fn(&str, &str) -> String,
-    ) -> Vec<(&'static str, String)> {
+    fn workflows(&self, paint: Paint) -> Vec<Row> {
         let mut rows = Vec::new();
         if let Some(running) = &self.running {
             let names = names(&running.workflows, running.count);
             rows.push(("running", drain::sentence(running.count) + &names));
         }
         if self.draining {
-            let what = paint(bad, "no new workflow is started before the restart");
+            let what = paint.bad("no new workflow is started before the restart");
             rows.push((
                 "draining",
                 what + "\nNext: sudo covalentctl drain --resume, unless it is meant",
@@ -46,109 +103,71 @@ impl Report {
         }
         rows
     }
+}
 
-    /// One screen, a fact a line.
-    pub(super) fn text(&self, colour: bool) -> String {
-        let paint = |code: &str, text: &str| match colour {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_string(),
-        };
-        let (good, bad) = ("32", "31");
+impl Service {
+    fn text(&self, paint: Paint) -> String {
         let Service {
             active,
             enabled,
             since,
             ..
-        } = &self.service;
-        let service = match active.as_str() {
-            "" => "unknown: systemd is not running".to_string(),
-            "active" => format!("{} since {since}, {enabled}", paint(good, active)),
+        } = self;
+        match active.as_str() {
+            "" => "unknown: systemd is not running".into(),
+            "active" => format!("{} since {since}, {enabled}", paint.good(active)),
             "failed" => format!(
                 "{}, {enabled}\nNext: sudo covalentctl doctor",
-                paint(bad, active)
+                paint.bad(active)
             ),
-            _ => format!("{}, {enabled}", paint(bad, active)),
-        };
-        let mut rows = vec![("service", service), ("address", printable(&self.address))];
-        rows.extend(self.workflows(bad, paint));
-        match &self.environment {
-            None => rows.push((
-                "environment",
-                paint(bad, "none") + "\nNext: sudo covalentctl apply",
-            )),
-            Some(environment) => {
-                let Manifest {
-                    interpreter,
-                    packages,
-                    source,
-                    executors,
-                    made,
-                    ..
-                } = &environment.manifest;
-                let version = packages.get("covalent").map_or("?", String::as_str);
-                rows.push(("covalent", version.to_string()));
-                let python = format!(
-                    "{} ({})",
-                    interpreter.version_text(),
-                    interpreter.path.display()
-                );
-                rows.push(match environment.interpreter_is_there {
-                    true => ("python", python),
-                    false => (
-                        "python",
-                        paint(bad, &format!("{python}, which is gone"))
-                            + "\nNext: sudo covalentctl apply",
-                    ),
-                });
-                let made = made.strftime("%Y-%m-%d %H:%M:%S UTC");
-                let count = packages.len();
-                let what = format!(
-                    "{}\n{count} packages from {}, made {made}",
-                    environment.path.display(),
-                    described(source)
-                );
-                let what = match self.held {
-                    true => what + "\nkept by covalentctl rollback until something new is wanted",
-                    false => what,
-                };
-                rows.push(("environment", what));
-                rows.push(("executors", executors.join(", ")));
-            }
+            _ => format!("{}, {enabled}", paint.bad(active)),
         }
-        for (name, packages) in [
-            ("plugins", &self.plugins),
-            ("own packages", &self.own_packages),
-        ] {
-            if !packages.is_empty() {
-                rows.push((name, sentence(packages)));
-            }
+    }
+}
+
+impl Environment {
+    fn rows(&self, held: bool, paint: Paint) -> [Row; 4] {
+        let manifest = &self.manifest;
+        let interpreter = &manifest.interpreter;
+        let mut python = format!(
+            "{} ({})",
+            interpreter.version_text(),
+            interpreter.path.display()
+        );
+        if !self.interpreter_is_there {
+            python =
+                paint.bad(&format!("{python}, which is gone")) + "\nNext: sudo covalentctl apply";
         }
-        if let Some(database) = &self.database {
-            rows.push(("database", printable(&database.text())));
+        let mut environment = format!(
+            "{}\n{} packages from {}, made {}",
+            self.path.display(),
+            manifest.packages.len(),
+            described(&manifest.source),
+            manifest.made.strftime("%Y-%m-%d %H:%M:%S UTC")
+        );
+        if held {
+            environment += "\nkept by covalentctl rollback until something new is wanted";
         }
-        if let Some(path) = &self.last_backup {
-            rows.push(("last backup", path.display().to_string()));
-        } else if rustix::process::geteuid().is_root() {
-            rows.push(("last backup", "none: sudo covalentctl backup".into()));
-        }
-        if let Some(failure) = &self.failure {
-            let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
-            let mut what = paint(
-                bad,
-                &match failure.kind == Kind::Database.name() {
-                    true => format!("the newest environment could not be started, {when}"),
-                    false => format!("the newest environment could not be made, {when}"),
-                },
-            );
-            what += &format!("\n{}", printable(&failure.message));
-            if !failure.next.is_empty() {
-                what += &format!("\nNext: {}", failure.next);
-            }
-            rows.push(("problem", what));
-        }
-        rows.iter().fold(String::new(), |text, (name, value)| {
-            text + &format!("{name:>12}  {}\n", value.replace('\n', "\n              "))
-        })
+        [
+            ("covalent", manifest.covalent().unwrap_or("?").into()),
+            ("python", python),
+            ("environment", environment),
+            ("executors", manifest.executors.join(", ")),
+        ]
+    }
+}
+
+/// Why the newest environment is not the active one, and what to type.
+fn problem(failure: &FailedAttempt, paint: Paint) -> String {
+    let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let what = match failure.kind == Kind::Database.name() {
+        true => format!("the newest environment could not be started, {when}"),
+        false => format!("the newest environment could not be made, {when}"),
+    };
+    let text = paint.bad(&what) + "\n" + &printable(&failure.message);
+    match failure.next.as_str() {
+        "" => text,
+        next => text + "\nNext: " + next,
     }
 }
 
@@ -169,7 +188,7 @@ impl Stored {
 const PACKAGES: usize = 12;
 
 /// `numpy 2.4.6, six 1.17.0`.
-fn sentence(packages: &[Row]) -> String {
+fn sentence(packages: &[list::Row]) -> String {
     let words = packages.iter().take(PACKAGES);
     let words = words.map(|row| format!("{} {}", row.name, row.shown_version()));
     let words: Vec<String> = words.collect();

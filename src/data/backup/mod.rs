@@ -50,6 +50,5 @@ struct Manifest {
 }
 
 fn version(generation: &Generation) -> String {
-    let packages = &generation.manifest.packages;
-    packages.get("covalent").cloned().unwrap_or_default()
+    generation.manifest.covalent().unwrap_or_default().into()
 }

@@ -72,6 +72,11 @@ pub struct Seconds {
 }
 
 impl Manifest {
+    /// The version of Covalent in it.
+    pub fn covalent(&self) -> Option<&str> {
+        self.packages.get("covalent").map(String::as_str)
+    }
+
     /// Reads the manifest of the generation at `path`, if it has one.
     pub fn read(path: &Path) -> Option<Manifest> {
         let bytes = fs::read(path.join(MANIFEST)).ok()?;
