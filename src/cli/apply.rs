@@ -1,19 +1,16 @@
 //! `covalentctl apply`.
 
-use std::process::ExitCode;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
-use crate::environment::apply::{Activated, Caller, Request, apply};
+use super::change::{change, require_root};
+use crate::environment::apply::{Caller, Request};
 use crate::environment::generation::Generation;
 use crate::rollback::after_failed_migration;
 use crate::service::environment_file::{EnvironmentFile, Severity};
-use crate::service::lifecycle;
 use crate::service::starts::{note_begin, note_refusal};
 use crate::settings::{RestartPolicy, Settings};
 use crate::system::failure;
-use crate::system::failure::needs_root;
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
@@ -52,7 +49,7 @@ impl Apply {
         }
     }
 
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let result = self.apply(host);
         if self.at_start {
@@ -62,7 +59,7 @@ impl Apply {
         if self.transaction {
             note_restart(host)?;
         }
-        result.map(|()| ExitCode::SUCCESS)
+        result
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
@@ -109,60 +106,6 @@ fn note_restart(host: &Host) -> Result<()> {
 /// Whether the server can run with the environment as it is.
 fn can_run(host: &Host) -> bool {
     Generation::active(host).is_some_and(|generation| generation.runs())
-}
-
-/// Fails for anybody but root, except in a tree that is not a machine.
-pub(super) fn require_root(host: &Host) -> Result<()> {
-    if host.is_real() && !rustix::process::geteuid().is_root() {
-        return Err(needs_root("changing the environment"));
-    }
-    Ok(())
-}
-
-/// Applies, says what became of it, and sees to the server's restart.
-pub(super) fn change(host: &Host, request: Request, progress: &Progress) -> Result<()> {
-    let activated = apply(host, &request, progress)?;
-    Changed { activated, request }.finish(host, progress)
-}
-
-/// What was applied.
-pub(super) struct Changed {
-    pub(super) activated: Option<Activated>,
-    pub(super) request: Request,
-}
-
-impl Changed {
-    /// Says what became of it, and sees to the server's restart.
-    pub(super) fn finish(self, host: &Host, progress: &Progress) -> Result<()> {
-        let caller = self.request.caller;
-        let Some(Activated { generation, moved }) = self.activated else {
-            if caller == Caller::Administrator {
-                progress.say("the environment is what it should be; nothing to do");
-            }
-            return Ok(());
-        };
-        let environment = host.environment();
-        progress.say(&format!(
-            "{} is ready: {} packages, Python {}",
-            environment.display(),
-            generation.manifest.packages.len(),
-            generation.manifest.interpreter.version_text()
-        ));
-        if let Some(moved) = moved {
-            progress.warn(&format!(
-                "{} was a folder that no package had made; it is now {}",
-                environment.display(),
-                moved.display()
-            ));
-        }
-        match caller {
-            Caller::Transaction | Caller::Start => Ok(()),
-            Caller::Administrator => {
-                let restart = Settings::read(host)?.restart;
-                lifecycle::restart_as_set(host, restart, progress).context("restarting the server")
-            }
-        }
-    }
 }
 
 /// Warns of what is odd in `covalent.env`, and refuses what the server can't run with.

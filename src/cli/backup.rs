@@ -1,12 +1,11 @@
 //! `covalentctl backup`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::require_root;
+use super::change::require_root;
 use crate::data::backup;
 use crate::settings::Settings;
 use crate::system::host::Host;
@@ -25,11 +24,11 @@ pub struct Backup {
 }
 
 impl Backup {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let keep = Settings::read(host)?.backups;
         let made = backup::create(host, self.file.as_deref(), keep, &Progress::interactive())?;
         println!("{}", made.display());
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

@@ -1,12 +1,11 @@
 //! `covalentctl drain`.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::require_root;
+use super::change::require_root;
 use crate::service::drain;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
@@ -32,7 +31,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.resume {
@@ -43,6 +42,6 @@ impl Drain {
         } else {
             drain::drain(host, self.timeout.map(Duration::from_secs), &progress)?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

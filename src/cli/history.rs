@@ -1,7 +1,5 @@
 //! `covalentctl history`.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -58,7 +56,7 @@ impl Entry {
 }
 
 impl History {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         let active = Generation::active(host).map(|active| active.path);
         let entries: Vec<Entry> = Generation::all(host)?
             .into_iter()
@@ -71,7 +69,7 @@ impl History {
             let json =
                 serde_json::to_string_pretty(&entries).context("writing the history as JSON")?;
             println!("{json}");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         if entries.is_empty() {
             println!("There is no environment. To make one: sudo covalentctl apply");
@@ -81,6 +79,6 @@ impl History {
             let mark = if entry.active { '*' } else { ' ' };
             println!("{mark} {:width$}  {}", entry.manifest.id, entry.text());
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! `covalentctl list`.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -37,7 +35,7 @@ pub(super) struct Row {
 }
 
 impl List {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         let active = Generation::active(host);
         let files = Files::find(host)?;
         let mut rows = own(host, &files, active.as_ref())?;
@@ -45,7 +43,7 @@ impl List {
         if self.json {
             let json = serde_json::to_string_pretty(&rows).context("writing the list as JSON")?;
             println!("{json}");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         if rows.is_empty() {
             println!("No package of your own. To add one: covalentctl add NAME");
@@ -60,7 +58,7 @@ impl List {
             };
             println!("{:names$}  {version:versions$}  {why}", row.name);
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 

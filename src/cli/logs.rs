@@ -1,7 +1,6 @@
 //! `covalentctl logs`.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -28,8 +27,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        systemd::logs(host, &self.options)?;
-        Ok(ExitCode::SUCCESS)
+    pub(super) fn run(self, host: &Host) -> Result<()> {
+        systemd::logs(host, &self.options)
     }
 }

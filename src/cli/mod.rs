@@ -3,6 +3,7 @@
 mod add;
 mod apply;
 mod backup;
+mod change;
 mod doctor;
 mod drain;
 mod history;
@@ -65,21 +66,22 @@ impl Arguments {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
         let host = Host::current();
+        let done = |()| ExitCode::SUCCESS;
         let result = match self.verb {
-            Verb::Apply(verb) => verb.run(&host),
-            Verb::Add(verb) => verb.run(&host),
-            Verb::Remove(verb) => verb.run(&host),
-            Verb::List(verb) => verb.run(&host),
-            Verb::Upgrade(verb) => verb.run(&host),
-            Verb::History(verb) => verb.run(&host),
-            Verb::Rollback(verb) => verb.run(&host),
+            Verb::Apply(verb) => verb.run(&host).map(done),
+            Verb::Add(verb) => verb.run(&host).map(done),
+            Verb::Remove(verb) => verb.run(&host).map(done),
+            Verb::List(verb) => verb.run(&host).map(done),
+            Verb::Upgrade(verb) => verb.run(&host).map(done),
+            Verb::History(verb) => verb.run(&host).map(done),
+            Verb::Rollback(verb) => verb.run(&host).map(done),
             Verb::Status(verb) => verb.run(&host),
             Verb::Doctor(verb) => verb.run(&host),
-            Verb::Logs(verb) => verb.run(&host),
-            Verb::Backup(verb) => verb.run(&host),
-            Verb::Restore(verb) => verb.run(&host),
-            Verb::Drain(verb) => verb.run(&host),
-            Verb::Restart(verb) => verb.run(&host),
+            Verb::Logs(verb) => verb.run(&host).map(done),
+            Verb::Backup(verb) => verb.run(&host).map(done),
+            Verb::Restore(verb) => verb.run(&host).map(done),
+            Verb::Drain(verb) => verb.run(&host).map(done),
+            Verb::Restart(verb) => verb.run(&host).map(done),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };

@@ -1,12 +1,9 @@
 //! `covalentctl remove`.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 
-use super::add::change_file;
-use super::apply::require_root;
+use super::change::{change_file, require_root};
 use crate::environment::generation::{Generation, changes};
 use crate::environment::own_requirements::LocalFile;
 use crate::environment::requirement::normalize;
@@ -28,7 +25,7 @@ pub struct Remove {
 }
 
 impl Remove {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let progress = Progress::interactive();
         change_file(host, &progress, |file, forget| {
@@ -36,8 +33,7 @@ impl Remove {
                 without(host, &file, &normalize(name), forget)
             })
         })?
-        .finish(host, &progress)?;
-        Ok(ExitCode::SUCCESS)
+        .finish(host, &progress)
     }
 }
 

@@ -1,11 +1,9 @@
 //! `covalentctl restart`.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::require_root;
+use super::change::require_root;
 use crate::service::drain;
 use crate::service::lifecycle;
 use crate::settings::Settings;
@@ -28,12 +26,12 @@ pub struct Restart {
 }
 
 impl Restart {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.as_set {
             lifecycle::restart_as_set(host, Settings::read(host)?.restart, &progress)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         if self.when_idle {
             drain::wait_for_idleness(host, &progress)?;
@@ -42,6 +40,6 @@ impl Restart {
             // It would be in force for a server that comes up by itself.
             drain::resume(host)?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

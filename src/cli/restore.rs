@@ -1,12 +1,11 @@
 //! `covalentctl restore`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::require_root;
+use super::change::require_root;
 use crate::data::backup;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
@@ -27,7 +26,7 @@ pub struct Restore {
 }
 
 impl Restore {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let progress = Progress::interactive();
         let aside = backup::restore(host, &self.file, self.settings, &progress)?;
@@ -35,6 +34,6 @@ impl Restore {
         for path in aside {
             progress.say(&format!("what was there before: {}", path.display()));
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

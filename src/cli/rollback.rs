@@ -1,11 +1,9 @@
 //! `covalentctl rollback`.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::require_root;
+use super::change::require_root;
 use crate::rollback::rollback;
 use crate::service::starts::{self, End};
 use crate::service::systemd;
@@ -36,12 +34,12 @@ pub struct Rollback {
 }
 
 impl Rollback {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.note_end {
             note_end(host)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         let generation = rollback(host, self.id.as_deref(), self.keep_database, &progress)?;
         progress.say(&format!(
@@ -50,7 +48,7 @@ impl Rollback {
             generation.manifest.id,
             generation.manifest.interpreter.version_text()
         ));
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 

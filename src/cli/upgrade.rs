@@ -1,11 +1,9 @@
 //! `covalentctl upgrade`.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 
-use super::apply::{change, require_root};
+use super::change::{change, require_root};
 use crate::environment::apply::{Caller, Request};
 use crate::environment::generation::Resolution;
 use crate::system::host::Host;
@@ -19,13 +17,12 @@ use crate::system::progress::Progress;
 pub struct Upgrade {}
 
 impl Upgrade {
-    pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
         require_root(host)?;
         let request = Request {
             resolution: Resolution::Upgrade,
             ..Request::of(Caller::Administrator)
         };
-        change(host, request, &Progress::interactive())?;
-        Ok(ExitCode::SUCCESS)
+        change(host, request, &Progress::interactive())
     }
 }
