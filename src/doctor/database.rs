@@ -50,11 +50,8 @@ pub(super) fn database(host: &Host) -> Verdict {
             return good(format!("{name} is made at the first start"));
         }
         let draft = file::with_end(file, DRAFT);
-        if draft.exists()
-            && systemd::show(host, &["ActiveState"])
-                .get("ActiveState")
-                .is_none_or(|state| state != "activating")
-        {
+        let state = systemd::state(host).ok().flatten();
+        if draft.exists() && state.as_deref() != Some("activating") {
             return doubtful(
                 format!(
                     "{} is left of a migration that was cut off; the database itself is as it was",

@@ -21,10 +21,7 @@ const LISTENING: &str = "0A";
 
 /// Whether the server answers at its port, or could have it.
 pub(super) fn port(host: &Host) -> Verdict {
-    let shown = systemd::show(host, &["ActiveState"]);
-    let active = shown
-        .get("ActiveState")
-        .is_some_and(|state| state == "active");
+    let active = systemd::is_active(host).unwrap_or(false);
     if !active && !may_read_all(host) {
         return only_root();
     }
