@@ -14,5 +14,6 @@ mod rollback;
 mod service;
 mod settings;
 pub mod system;
+mod unprivileged;
 
 pub use environment::requirement::pins;

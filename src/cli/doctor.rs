@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::terminal::{colour, printable};
+use super::terminal::colour;
 use crate::doctor::{Verdict, examine};
 use crate::system::failure::Kind;
 use crate::system::host::Host;
+use crate::system::terminal::printable;
 
 /// Look for everything that can be wrong, and say what to type
 ///

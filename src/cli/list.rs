@@ -1,5 +1,8 @@
 //! `covalentctl list`.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -80,7 +83,10 @@ impl Row {
 /// The packages that the administrator has asked for, or has installed by hand.
 pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for requirement in named(&files.requirements)? {
+    // Some are for root alone.
+    let (readable, closed): (Vec<PathBuf>, Vec<PathBuf>) =
+        (files.requirements.iter().cloned()).partition(|path| File::open(path).is_ok());
+    for requirement in named(&readable)? {
         rows.push(Row {
             version: version(active, &requirement.name),
             name: requirement.name,
@@ -91,11 +97,12 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
     if let Some(active) = active {
         for (name, there) in &active.manifest.own {
             if !rows.iter().any(|row| row.name == *name) {
-                rows.push(Row::new(
-                    name,
-                    Some(there.clone()),
-                    "needed by one of these",
-                ));
+                let because = if closed.is_empty() {
+                    "needed by one of these"
+                } else {
+                    "your own, or needed by one of those; only root can see which"
+                };
+                rows.push(Row::new(name, Some(there.clone()), because));
             }
         }
         for (name, there) in &generation::changes(active).added {

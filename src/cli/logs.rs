@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::Args;
 
-use crate::service::systemd;
 use crate::system::host::Host;
+use crate::system::systemd;
 
 /// Show what the server has said
 ///

@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::system::failure::Kind;
 use crate::system::host::Host;
+use crate::system::reach::require_trusted;
 use crate::system::space;
 
 /// Builds, verifies and activates the environment of the Covalent workflow server
@@ -66,6 +67,10 @@ impl Arguments {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
         let host = Host::current();
+        // These two say it themselves, and run nothing of what somebody else could change.
+        if !matches!(self.verb, Verb::Doctor(_) | Verb::Status(_)) {
+            require_trusted(&host)?;
+        }
         let done = |()| ExitCode::SUCCESS;
         let result = match self.verb {
             Verb::Apply(verb) => verb.run(&host).map(done),

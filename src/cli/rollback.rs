@@ -6,9 +6,9 @@ use clap::Args;
 use super::change::require_root;
 use crate::rollback::rollback;
 use crate::service::starts::{self, End};
-use crate::service::systemd;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::systemd;
 
 /// Go back to an earlier environment
 ///

@@ -8,6 +8,8 @@ use clap::Args;
 
 use crate::service::serve;
 use crate::system::host::Host;
+use crate::system::progress::Progress;
+use crate::unprivileged::exit_code;
 
 /// Run a command in the environment, as the service account
 ///
@@ -28,7 +30,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
-        serve::run(host, &self.command)?;
-        Ok(ExitCode::SUCCESS)
+        let status = serve::run(host, &self.command, &Progress::plain())?;
+        Ok(ExitCode::from(exit_code(status)))
     }
 }

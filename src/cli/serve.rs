@@ -8,6 +8,7 @@ use clap::Args;
 use super::apply::Apply;
 use crate::service::serve;
 use crate::system::host::Host;
+use crate::unprivileged::exit_code;
 
 /// Become the server, in the foreground
 ///
@@ -24,7 +25,7 @@ impl Serve {
         if serve::stands_in_for_the_unit(host) {
             Apply::at_start().run(host)?;
         }
-        serve::serve(host)?;
-        Ok(ExitCode::SUCCESS)
+        let status = serve::serve(host)?;
+        Ok(ExitCode::from(exit_code(status)))
     }
 }

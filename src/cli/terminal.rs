@@ -2,11 +2,6 @@
 
 use std::io::IsTerminal;
 
-/// What somebody else has said, a task's name or an index's answer: it must not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n', "?")
-}
-
 /// Colour only for a terminal, and never against the wish in `NO_COLOR`.
 pub(super) fn colour() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -4,20 +4,18 @@
 //! at its end, and what a database server has is copied to a file in the account's home
 //! (`server/covalent_service/database.py`).
 
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::places::{Database, Places};
 use crate::environment::generation::Generation;
-use crate::service::serve::DATABASE_VARIABLE;
-use crate::system::account::Account;
-use crate::system::command::Command;
-use crate::system::file;
 use crate::system::host::Host;
+use crate::unprivileged::{Child, Revision};
 
 /// Reading one row; a server in the middle of a write may hold it up for a minute.
-const QUESTION_LIMIT: Duration = Duration::from_secs(90);
+pub const QUESTION_LIMIT: Duration = Duration::from_secs(90);
 
 /// Seconds until a server of PostgreSQL must have answered (libpq, "Environment Variables").
 const CONNECT_LIMIT: &str = "10";
@@ -40,41 +38,51 @@ pub const DRAFT: &str = ".upgrading";
 pub const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Removes what a migration that was cut off has left beside the database.
-pub fn sweep(host: &Host) -> Result<()> {
-    let Database::File(database) = Places::read(host)?.database else {
-        return Ok(());
-    };
-    let draft = file::with_end(&database, DRAFT);
-    for leftover in [file::with_end(&draft, COMPANIONS[0]), draft] {
-        file::remove(&leftover)?;
+pub fn sweep(host: &Host, target: &Generation) -> Result<()> {
+    let database = Places::read(host)?.database;
+    if let Database::File(_) = database {
+        answer(host, target, &database, QUESTION_LIMIT, &["sweep"])?;
     }
     Ok(())
 }
 
-/// A call of the launcher's `snapshot.py` for a database, and the account that it is for: the
-/// service's, so that root reads no file of the account's, unless a password is to be kept from it.
+/// A call of the launcher's `snapshot.py` for a database, which reads `rest` after the address.
 pub fn snapshot(
     host: &Host,
     target: &Generation,
     database: &Database,
     limit: Duration,
-) -> Result<(Command, Option<Account>)> {
-    let is_root = rustix::process::geteuid().is_root();
-    let account = Account::service(host)?.filter(|_| is_root && !database.has_password());
-    let mut command = Command::new(&target.manifest.interpreter.path, limit)
+    rest: Option<File>,
+) -> Child {
+    let child = Child::new(host, &target.manifest.interpreter.path, limit)
         .args(["-I", "-S", "-B"])
         .args([host.launcher().join("snapshot.py")]);
-    command = match database {
-        Database::File(file) => command.env("COVALENT_DATABASE", file),
-        Database::Server(address) => command
-            .env(DATABASE_VARIABLE, address)
+    match database {
+        Database::File(file) => child
+            .env("COVALENT_DATABASE", file)
+            .input(b"\n".to_vec(), rest),
+        Database::Server(address) => child
             .env("PGCONNECT_TIMEOUT", CONNECT_LIMIT)
-            .secret(Some(address)),
-    };
-    if let Some(account) = &account {
-        command = command.account(account);
+            .secret(address)
+            .input(format!("{address}\n").into_bytes(), rest),
     }
-    Ok((command, account))
+}
+
+/// What `snapshot.py` prints, a line.
+pub fn answer(
+    host: &Host,
+    target: &Generation,
+    database: &Database,
+    limit: Duration,
+    words: &[&str],
+) -> Result<String> {
+    let output = snapshot(host, target, database, limit, None)
+        .args(words)
+        .output()?;
+    if !output.succeeded() {
+        bail!("asking the database: {}", output.stderr.trim());
+    }
+    Ok(output.stdout.lines().next().unwrap_or_default().into())
 }
 
 /// Whether PostgreSQL's client programs are missing and would be needed for this database.
@@ -84,18 +92,20 @@ pub fn lacks_programs(host: &Host, database: &Database) -> bool {
 
 /// The revision of a database; none where it has none yet, or where it can't be asked: it is of
 /// another kind than PostgreSQL, or the client programs are not installed.
-pub fn revision(host: &Host, target: &Generation, database: &Database) -> Result<Option<String>> {
+pub fn revision(host: &Host, target: &Generation, database: &Database) -> Result<Option<Revision>> {
     if let Database::Server(_) = database
         && !database.kind().starts_with("postgresql")
     {
         return Ok(None);
     }
-    let (command, _) = snapshot(host, target, database, QUESTION_LIMIT)?;
-    let command = command.args(["revision"]);
-    let output = command.output()?;
-    let revision = output.stdout.trim();
+    let output = snapshot(host, target, database, QUESTION_LIMIT, None)
+        .args(["revision"])
+        .output()?;
     match output.status.and_then(|status| status.code()) {
-        Some(0) => Ok(Some(revision.to_string()).filter(|revision| !revision.is_empty())),
+        Some(0) => match output.stdout.trim_end_matches('\n') {
+            "" => Ok(None),
+            revision => Revision::try_from(revision.to_string()).map(Some),
+        },
         Some(PROGRAMS_MISSING) => Ok(None),
         _ => bail!("asking for its revision: {}", output.stderr.trim()),
     }

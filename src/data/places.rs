@@ -25,18 +25,6 @@ impl Database {
             Database::Server(address) => address.split_once("://").map_or("", |(kind, _)| kind),
         }
     }
-
-    /// Whether its address holds a password: the account's processes could read that from
-    /// /proc/PID/environ of a program that runs as the account.
-    pub fn has_password(&self) -> bool {
-        let Database::Server(address) = self else {
-            return false;
-        };
-        // SQLAlchemy takes a password with a slash or a question mark in it as it stands.
-        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-        let account = rest.rsplit_once('@').map(|(account, _)| account);
-        account.is_some_and(|account| account.contains(':')) || address.contains("password=")
-    }
 }
 
 /// What the server keeps.
@@ -143,24 +131,6 @@ mod tests {
             ("missing/data", "missing/data"),
         ] {
             assert_eq!(resolved(&root.join(path)), root.join(expected));
-        }
-    }
-
-    #[test]
-    fn a_password_is_seen_whatever_is_in_it() {
-        let has = |address: &str| Database::Server(address.into()).has_password();
-        for address in [
-            "postgresql://covalent:word@host/name",
-            "postgresql://covalent:wo/rd?@host/name",
-            "postgresql://host/name?password=word",
-        ] {
-            assert!(has(address), "{address}");
-        }
-        for address in [
-            "postgresql:///covalent?host=/run/postgresql",
-            "postgresql://covalent@host:5432/name",
-        ] {
-            assert!(!has(address), "{address}");
         }
     }
 }

@@ -4,9 +4,9 @@ use super::verdict::{Verdict, bad, doubtful, from_error, good, skipped};
 use crate::data::database::{self, DRAFT, PROGRAMS_CURE};
 use crate::data::places::{Database, Places};
 use crate::environment::generation::Generation;
-use crate::service::systemd;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::systemd;
 
 /// How addresses of databases begin, and the packages of which SQLAlchemy 1.4 needs one for them,
 /// the one to advise first (docs.sqlalchemy.org, "Engine Configuration").

@@ -5,16 +5,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::unit;
 use super::verdict::{Verdict, bad, doubtful, first, from_error, good, shown, skipped};
 use crate::data::database::COMPANIONS;
 use crate::data::places::{Database, Places};
+use crate::environment::requirement_file::Files;
 use crate::system::account::{Account, NAME};
-use crate::system::command::Command;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::reach::{not_roots, quoted, require_trusted};
+use crate::unprivileged::{Child, is_led_astray, next_step};
 
 /// How many files below a folder are looked at: an environment with every plugin has half of it,
 /// and a server of many years must not keep its administrator waiting.
@@ -30,8 +32,19 @@ const OTHERS_WRITE: u32 = 0o002;
 /// Reading by everybody else.
 const OTHERS_READ: u32 = 0o004;
 
-/// Prints those of its arguments that the caller can't write.
-const UNWRITABLE: &str = r#"for path; do test -w "$path" || echo "$path"; done"#;
+/// Prints the numbers of those of its arguments that the account can't write, and then the names of
+/// what is below the first one and is not the second one's.
+const EXAMINE: &str = r#"
+home=$1 owner=$2
+shift 2
+number=0
+for path; do
+    test -w "$path" || echo "$number"
+    number=$((number + 1))
+done
+echo --
+timeout 20 find "$home" ! -uid "$owner" -print0 2>/dev/null | head -c 65536
+"#;
 
 /// A few system calls.
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
@@ -40,40 +53,39 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(30);
 /// can read what may be secret.
 pub(super) fn permissions(host: &Host) -> Verdict {
     let mut open = Vec::new();
-    for folder in [
-        host.generations(),
-        host.etc(),
-        host.launcher(),
-        host.state(),
-    ] {
+    if let Err(error) = require_trusted(host) {
+        return from_error(&error);
+    }
+    for folder in host.trusted() {
         walk(&folder, &mut |path, metadata| {
             let is_lock = path.ends_with(UV_LOCK);
             if !is_lock && !metadata.is_symlink() && changeable(host, metadata) {
-                open.push(shown(path));
+                open.push(path.to_path_buf());
             }
         });
     }
-    if !open.is_empty() {
-        let cure = format!(
-            "sudo chown -h root:root {0}; sudo chmod go-w {0}; and so with each",
-            open[0]
-        );
+    if let [path, ..] = &open[..] {
+        let path = quoted(path);
+        let all: Vec<String> = open.iter().map(|path| shown(path)).collect();
         return bad(
-            format!("others than root can change {}", first(&open)),
-            cure,
+            format!("somebody other than root can change {}", first(&all)),
+            format!("sudo chown -h root:root {path}; sudo chmod go-w {path}; and so with each"),
         );
     }
     let secret = [host.environment_file(), host.settings()];
-    let readable = secret
+    let is_readable =
+        |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0);
+    let requirements = Files::find(host).map_or_else(|_| Vec::new(), |files| files.requirements);
+    let mut secret = secret
         .iter()
-        .find(|path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0));
-    match readable {
+        .chain(requirements.iter().filter(|path| has_password(path)));
+    match secret.find(is_readable) {
         Some(path) => doubtful(
             format!(
                 "everybody can read {}, which may hold a password",
                 path.display()
             ),
-            format!("sudo chmod 0640 {}, unless it holds none", path.display()),
+            format!("sudo chmod 0640 {}, unless it holds none", quoted(path)),
         ),
         None => good("only root can change the environment and the settings"),
     }
@@ -92,6 +104,19 @@ fn changeable(host: &Host, metadata: &Metadata) -> bool {
     metadata.uid() != owner
         || mode & OTHERS_WRITE != 0
         || (mode & GROUP_WRITES != 0 && metadata.gid() != group)
+}
+
+/// Whether a requirement file holds an address with a name or a password in it.
+fn has_password(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut addresses = text.split("://").skip(1);
+    addresses.any(|rest| {
+        let server = rest.split(|c: char| c == '/' || c.is_whitespace());
+        server
+            .into_iter()
+            .next()
+            .is_some_and(|server| server.contains('@'))
+    })
 }
 
 /// Whether the account is there and its home is its own.
@@ -128,71 +153,111 @@ pub(super) fn data(host: &Host) -> Verdict {
         return skipped(format!("there is no {}", host.data().display()));
     };
     let written = written(host, &places);
-    if let [path, ..] = unit::closed(host, &written)[..] {
-        let path = path.display();
+    if let Some(verdict) = astray(host, &written) {
+        return verdict;
+    }
+    let paths: Vec<PathBuf> = written.iter().map(|(path, _)| path.clone()).collect();
+    if let [path, ..] = unit::closed(host, &paths)[..] {
         return bad(
-            format!("the unit's sandbox lets nobody write {path}"),
+            format!("the unit's sandbox lets nobody write {}", path.display()),
             format!(
-                "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={path}; \
-                 then: sudo systemctl restart covalent"
+                "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={}; \
+                 then: sudo systemctl restart covalent",
+                quoted(path)
             ),
         );
     }
-    match unwritable(host, &written) {
+    let (unwritable, others) = match examine(host, &home, &paths) {
+        Ok(found) => found,
         Err(error) => return from_error(&error),
-        Ok(paths) if !paths.is_empty() => {
-            let path = &paths[0];
-            return bad(
-                format!("the account {NAME} can't write {}", first(&paths)),
-                format!("sudo chown {NAME}:{NAME} {path}; sudo chmod u+rwX {path}"),
-            );
-        }
-        Ok(_) => {}
-    }
-    let mut others = Vec::new();
-    walk(&host.data(), &mut |path, metadata| {
-        if metadata.uid() != home.uid() {
-            others.push(shown(path));
-        }
-    });
-    match others.is_empty() {
-        true => good(format!("all of it is the account {NAME}'s")),
-        false => doubtful(
-            format!("not the account {NAME}'s: {}", first(&others)),
-            // The names below are the tasks' choice: none of them is to be typed.
-            format!(
-                "sudo chown -hR {NAME}:{NAME} {}, unless that is meant",
-                host.data().display()
+    };
+    let home = host.data();
+    let home = home.display();
+    if let [path, ..] = unwritable[..] {
+        let all: Vec<String> = unwritable.iter().map(|path| shown(path)).collect();
+        let word = quoted(path);
+        let cure = match not_roots(path) {
+            Ok(None) => format!("sudo chown -h {NAME}:{NAME} {word}; sudo chmod u+rwX {word}"),
+            // Root follows no name there: it may lead elsewhere a moment later.
+            _ => format!(
+                "sudo chown -hR {NAME}:{NAME} {home}; sudo covalentctl run -- chmod u+rwX {word}"
             ),
-        ),
+        };
+        return bad(
+            format!("the account {NAME} can't write {}", first(&all)),
+            cure,
+        );
     }
+    if others.is_empty() {
+        return good(format!("all of it is the account {NAME}'s"));
+    }
+    doubtful(
+        format!("not the account {NAME}'s: {}", first(&others)),
+        // The names below are the tasks' choice: none of them is to be typed.
+        format!("sudo chown -hR {NAME}:{NAME} {home}, unless that is meant"),
+    )
 }
 
-/// The folders and files that the server itself writes.
-fn written(host: &Host, places: &Places) -> Vec<PathBuf> {
-    let mut written = vec![host.data(), places.data.clone()];
-    written.extend(places.configuration.parent().map(PathBuf::from));
+/// The folders and files that the server itself writes, and how each is named.
+fn written(host: &Host, places: &Places) -> Vec<(PathBuf, PathBuf)> {
+    let mut written = vec![
+        (host.data(), host.data()),
+        (places.data.clone(), places.data_as_set.clone()),
+    ];
+    let mut add = |path: PathBuf| written.push((path.clone(), path));
+    places
+        .configuration
+        .parent()
+        .map(PathBuf::from)
+        .map(&mut add);
     if let Database::File(file) = &places.database {
-        written.extend(file.parent().map(PathBuf::from));
-        written.push(file.clone());
-        written.extend(COMPANIONS.iter().map(|end| file::with_end(file, end)));
+        file.parent().map(PathBuf::from).map(&mut add);
+        add(file.clone());
+        COMPANIONS
+            .iter()
+            .for_each(|end| add(file::with_end(file, end)));
     }
-    written.retain(|path| path.exists());
+    written.retain(|(path, _)| path.exists());
     written
 }
 
-/// Those of the paths that the account can't write. The kernel is asked: groups, access control
-/// lists and mounts have a say.
-fn unwritable(host: &Host, paths: &[PathBuf]) -> Result<Vec<String>> {
-    let mut command = Command::new("sh", QUESTION_LIMIT)
-        .args(["-c", UNWRITABLE, "sh"])
-        .args(paths);
-    if let Some(account) = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root())
-    {
-        command = command.account(&account);
-    }
-    let output = command.run()?;
-    Ok(output.stdout.lines().map(String::from).collect())
+/// What is wrong where a task may have led to what is not the account's.
+fn astray(host: &Host, written: &[(PathBuf, PathBuf)]) -> Option<Verdict> {
+    let account = Account::service(host).ok().flatten()?;
+    written.iter().find_map(|(path, way)| {
+        let cause = is_led_astray(path, way, &account).ok().flatten()?;
+        Some(bad(cause, next_step(way)))
+    })
+}
+
+/// Those of the paths that the account can't write, and what in its home is not its own. The
+/// kernel is asked: groups, access control lists and mounts have a say.
+fn examine<'a>(
+    host: &Host,
+    home: &Metadata,
+    paths: &'a [PathBuf],
+) -> Result<(Vec<&'a Path>, Vec<String>)> {
+    let output = Child::new(host, "/bin/sh", QUESTION_LIMIT)
+        .args(["-c", EXAMINE, "sh"])
+        .args([host.data()])
+        .args([home.uid().to_string()])
+        .args(paths)
+        .run()?;
+    let (numbers, names) = output
+        .stdout
+        .split_once("--\n")
+        .context("the account does not say what it can write")?;
+    let number = |line: &str| {
+        line.parse()
+            .ok()
+            .and_then(|number: usize| paths.get(number))
+    };
+    let unwritable = numbers.lines().filter_map(number).map(PathBuf::as_path);
+    let names = names.split('\0').filter(|name| !name.is_empty());
+    Ok((
+        unwritable.collect(),
+        names.map(|name| shown(Path::new(name))).collect(),
+    ))
 }
 
 /// Shows the folder and what is below it to `visit`, as far as it can be read; links are not

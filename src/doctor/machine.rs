@@ -11,10 +11,10 @@ use super::verdict::{Verdict, bad, doubtful, first, from_error, good};
 use crate::data::backup;
 use crate::data::places::{Database, Places};
 use crate::environment::generation::Generation;
-use crate::service::systemd;
 use crate::system::command::Command;
 use crate::system::host::Host;
 use crate::system::space::{self, Need};
+use crate::system::systemd;
 
 /// A clock that is behind by less may just not be set yet, or set in another time zone.
 const BEHIND: SignedDuration = SignedDuration::from_hours(24);

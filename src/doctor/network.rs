@@ -9,9 +9,9 @@ use super::verdict::{
 use crate::service::address::Address;
 use crate::service::api;
 use crate::service::environment_file::EnvironmentFile;
-use crate::service::systemd;
 use crate::system::account::{self, Account};
 use crate::system::host::Host;
+use crate::system::systemd;
 
 /// The kernel's tables of TCP sockets (proc_pid_net(5)).
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::verdict::{Verdict, bad, doubtful, good, skipped};
-use crate::service::systemd::{self, UNIT_FILE};
 use crate::system::host::Host;
+use crate::system::systemd::{self, UNIT_FILE};
 
 /// How the names of the properties begin that make up the sandbox.
 const SANDBOX: [&str; 8] = [

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::requirement;
-use super::state::{Edit, State};
 use crate::system::failpoint;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
@@ -20,6 +19,9 @@ const HEAD: &str = "\
 # requirement format. Kept by `covalentctl add` and `covalentctl remove`; after a
 # change by hand: covalentctl apply
 ";
+
+/// For root alone: an address in it may hold a password.
+const MODE: u32 = 0o640;
 
 /// The file and its text.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ impl LocalFile {
         match &self.text {
             Some(text) => {
                 file::make_folder(self.path.parent().unwrap_or(&self.path), 0o755)?;
-                file::write(&self.path, text.as_bytes(), 0o644)
+                file::write(&self.path, text.as_bytes(), MODE)
             }
             None => match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -67,12 +69,10 @@ impl LocalFile {
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let before = LocalFile::read(host)?;
-        note(
-            host,
-            Some(Edit {
-                before: before.text.clone(),
-            }),
-        )?;
+        let text = serde_json::to_vec(&before.text).context("writing a text as JSON")?;
+        let note = host.requirements_before();
+        file::make_folder(&host.state(), 0o755)?;
+        file::write(&note, &text, 0o600)?;
         let result = after.write().and_then(|()| {
             failpoint::pass("edited");
             work()
@@ -80,7 +80,7 @@ impl LocalFile {
         if result.is_err() {
             before.write()?;
         }
-        note(host, None)?;
+        file::remove(&note)?;
         result
     }
 
@@ -135,21 +135,19 @@ impl LocalFile {
 
 /// Takes back the change of a run that was cut off.
 pub fn recover(host: &Host, _turn: &Turn) -> Result<()> {
-    let Some(edit) = State::read(host)?.edit else {
-        return Ok(());
+    let note = host.requirements_before();
+    let text = match fs::read(&note) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", note.display())),
     };
     let before = LocalFile {
         path: host.local_requirements(),
-        text: edit.before,
+        text: serde_json::from_slice(&text)
+            .with_context(|| format!("reading {}", note.display()))?,
     };
     before.write()?;
-    note(host, None)
-}
-
-fn note(host: &Host, edit: Option<Edit>) -> Result<()> {
-    let mut state = State::read(host)?;
-    state.edit = edit;
-    state.write(host)
+    file::remove(&note).map(drop)
 }
 
 fn checked_name(wanted: &str) -> Result<String> {

@@ -27,15 +27,6 @@ pub struct State {
     pub held: Option<Held>,
     /// The generation that was the active one before the one of now.
     pub previous: Option<String>,
-    /// An edit of the administrator's requirement file that is under way.
-    pub edit: Option<Edit>,
-}
-
-/// An edit of the requirement file: until it is applied, the file of before is known.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-pub struct Edit {
-    /// The text of before; none where there was no file.
-    pub before: Option<String>,
 }
 
 /// A generation that stays the active one although it is not what is wanted.
@@ -101,7 +92,6 @@ impl State {
             carried: field(&mut state, "carried"),
             held: field(&mut state, "held"),
             previous: field(&mut state, "previous"),
-            edit: field(&mut state, "edit"),
         })
     }
 

@@ -1,117 +1,110 @@
 //! Going back to an earlier database.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::data::backup;
-use crate::data::database::{COMPANIONS, revision};
+use crate::data::database::{QUESTION_LIMIT, answer, revision};
 use crate::data::places::{Database, Places};
 use crate::environment::generation::Generation;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
+use crate::unprivileged::Revision;
 
 /// A change of the database from what it is now to an earlier state.
 #[derive(Debug)]
-pub struct DatabaseRollback(Plan);
-
-#[derive(Debug)]
-enum Plan {
-    /// The file, the earlier one, and the name that the one of now is given.
-    File {
-        database: PathBuf,
-        earlier: PathBuf,
-        aside: PathBuf,
-    },
-    /// What a server has, and the copy that the launcher made before the migration.
-    Server {
-        database: Database,
-        copy: PathBuf,
-        target: Box<Generation>,
-    },
+pub struct DatabaseRollback {
+    database: Database,
+    to: Revision,
+    target: Generation,
 }
 
 impl DatabaseRollback {
-    /// Prepares the way back to the revision `to`, which `target` works with, or says why there is
-    /// none; nothing if the database is of that revision, or not there yet.
-    pub fn new(host: &Host, target: &Generation, to: &str) -> Result<Option<DatabaseRollback>> {
-        match Places::read(host)?.database {
-            Database::File(file) => of_file(host, target, to, file),
-            server => of_server(host, target, to, server),
-        }
+    /// Prepares the way back to the revision that `target` works with, or says why there is none;
+    /// nothing if the database is of that revision, or not there yet.
+    pub fn new(
+        host: &Host,
+        target: &Generation,
+        to: &Revision,
+    ) -> Result<Option<DatabaseRollback>> {
+        let database = Places::read(host)?.database;
+        let is_needed = match &database {
+            Database::File(file) => is_needed_for_file(host, target, to, &database, file)?,
+            Database::Server(_) => is_needed_for_server(host, target, to, &database)?,
+        };
+        Ok(is_needed.then(|| DatabaseRollback {
+            database,
+            to: to.clone(),
+            target: target.clone(),
+        }))
     }
 
-    /// Puts the earlier database in place; the one of now is kept. The server must not run.
-    /// Returns where the one of now is.
+    /// Puts the earlier database in place; the present one is kept. The server must not run.
+    /// Returns where the present one is.
     pub fn go(&self, host: &Host) -> Result<PathBuf> {
-        match &self.0 {
-            Plan::File {
-                database,
-                earlier,
-                aside,
-            } => exchange(database, earlier, aside).map(|()| aside.clone()),
-            Plan::Server {
-                database,
-                copy,
-                target,
-            } => backup::bring_back(host, target, database, copy),
+        match &self.database {
+            Database::File(file) => {
+                let words = ["exchange", self.to.as_str()];
+                answer(host, &self.target, &self.database, QUESTION_LIMIT, &words)
+                    .map(PathBuf::from)
+                    .with_context(|| {
+                        format!("putting {} in place", beside(file, &self.to).display())
+                    })
+            }
+            server => {
+                let copy = host.database_copy(self.to.as_str());
+                backup::bring_back(host, &self.target, server, &copy)
+            }
         }
     }
 }
 
-fn of_file(
+fn is_needed_for_file(
     host: &Host,
     target: &Generation,
-    to: &str,
-    database: PathBuf,
-) -> Result<Option<DatabaseRollback>> {
-    if !database.exists() {
-        return Ok(None);
+    to: &Revision,
+    database: &Database,
+    file: &Path,
+) -> Result<bool> {
+    if !file.exists() {
+        return Ok(false);
     }
-    let file = Database::File(database.clone());
-    let from = revision(host, target, &file)
-        .with_context(|| database.display().to_string())?
-        .unwrap_or_default();
-    if from == to {
-        return Ok(None);
+    let from = revision(host, target, database).with_context(|| file.display().to_string())?;
+    if from.as_ref() == Some(to) {
+        return Ok(false);
     }
-    let earlier = beside(&database, to);
-    if !earlier.is_file() {
-        return Err(Failure::error(
-            Kind::Database,
-            format!(
-                "the database is at revision {from}, that environment needs it at {to}, and \
-                 there is no {}",
-                earlier.display()
-            ),
-            "put a backup of that revision there, or start with what is there, if you know \
-             that it fits: covalentctl rollback --keep-database",
-        ));
+    let words = ["earlier", to.as_str()];
+    if answer(host, target, database, QUESTION_LIMIT, &words)? == "yes" {
+        return Ok(true);
     }
-    Ok(Some(DatabaseRollback(Plan::File {
-        // An earlier return may have left one there, with data that is nowhere else.
-        aside: unused(beside(&database, &from)),
-        database,
-        earlier,
-    })))
+    Err(Failure::error(
+        Kind::Database,
+        format!(
+            "the database is at revision {}, that environment needs it at {to}, and there is no \
+             {}",
+            from.as_ref().map_or("none", Revision::as_str),
+            beside(file, to).display()
+        ),
+        "put a backup of that revision there, or start with what is there, if you know that it \
+         fits: covalentctl rollback --keep-database",
+    ))
 }
 
-fn of_server(
+fn is_needed_for_server(
     host: &Host,
     target: &Generation,
-    to: &str,
-    database: Database,
-) -> Result<Option<DatabaseRollback>> {
-    let asked = revision(host, target, &database).context("the database server")?;
+    to: &Revision,
+    database: &Database,
+) -> Result<bool> {
+    let asked = revision(host, target, database).context("the database server")?;
     let active = || Generation::active(host).and_then(|active| active.manifest.database_revision);
     let from = match asked.clone().or_else(active) {
-        Some(from) if from != to => from,
-        _ => return Ok(None),
+        Some(from) if from != *to => from,
+        _ => return Ok(false),
     };
-    let copy = host.database_copy(to);
+    let copy = host.database_copy(to.as_str());
     if asked.is_none() || !copy.exists() {
         return Err(Failure::error(
             Kind::Database,
@@ -127,55 +120,51 @@ fn of_server(
              covalentctl rollback --keep-database",
         ));
     }
-    Ok(Some(DatabaseRollback(Plan::Server {
-        database,
-        copy,
-        target: Box::new(target.clone()),
-    })))
+    Ok(true)
 }
 
-/// Puts a database file in the place of another one, which stays beside it.
-fn exchange(database: &Path, earlier: &Path, aside: &Path) -> Result<()> {
-    let action = || format!("putting {} in place", earlier.display());
-    let owner = fs::metadata(database).with_context(action)?;
-    // The account could have made it a link to any file.
-    lchown(earlier, Some(owner.uid()), Some(owner.gid())).with_context(action)?;
-    fs::hard_link(database, aside).with_context(action)?;
-    for companion in COMPANIONS {
-        let from = file::with_end(database, companion);
-        if from.exists() {
-            fs::rename(from, file::with_end(aside, companion)).with_context(action)?;
-        }
-    }
-    fs::rename(earlier, database).with_context(action)?;
-    file::sync_file_system(database.parent().unwrap_or(database))
-}
-
-fn beside(database: &Path, revision: &str) -> PathBuf {
+fn beside(database: &Path, revision: &Revision) -> PathBuf {
     file::with_end(database, &format!(".{revision}"))
-}
-
-/// The path, or the first one with a number behind it that is not taken.
-fn unused(path: PathBuf) -> PathBuf {
-    let numbered = (2u32..).map(|number| file::with_end(&path, &format!(".{number}")));
-    std::iter::once(path.clone())
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use crate::system::command::Command;
+
+    /// Makes a database of this revision, with this in it.
+    const MAKE: &str = "
+import sqlite3, sys
+file, revision, text = sys.argv[1:]
+with sqlite3.connect(file) as database:
+    database.execute('CREATE TABLE alembic_version (version_num TEXT)')
+    database.execute('INSERT INTO alembic_version VALUES (?)', [revision])
+    database.execute('CREATE TABLE texts (text TEXT)')
+    database.execute('INSERT INTO texts VALUES (?)', [text])
+";
+
+    /// Prints what is in a database.
+    const READ: &str = "
+import sqlite3, sys
+print(*sqlite3.connect(sys.argv[1]).execute('SELECT text FROM texts').fetchone())
+";
 
     struct Tree(tempfile::TempDir);
 
     impl Tree {
         fn new(environment_file: &str) -> Tree {
             let tree = Tree(tempfile::tempdir().unwrap());
-            fs::create_dir_all(tree.host().path("/srv/db")).unwrap();
-            fs::create_dir_all(tree.host().path("/etc/covalent")).unwrap();
+            let path = |path: &str| tree.host().path(path);
+            for folder in ["/srv/db", "/etc/covalent", "/usr/libexec/covalent"] {
+                fs::create_dir_all(path(folder)).unwrap();
+            }
             fs::write(tree.host().environment_file(), environment_file).unwrap();
+            let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("server");
+            symlink(launcher, tree.host().launcher()).unwrap();
             tree
         }
 
@@ -183,13 +172,29 @@ mod tests {
             Host::at(self.0.path())
         }
 
-        /// A generation whose Python answers that every database is at revision `bb`.
+        fn file(&self, name: &str) -> PathBuf {
+            self.host().path("/srv/db").join(name)
+        }
+
+        fn python(&self, program: &str, words: &[&str]) -> String {
+            let command = Command::new("python3", Duration::from_secs(60));
+            let output = command.args(["-c", program]).args(words).run().unwrap();
+            output.stdout.trim().into()
+        }
+
+        fn make(&self, name: &str, revision: &str, text: &str) {
+            let path = self.file(name);
+            self.python(MAKE, &[path.to_str().unwrap(), revision, text]);
+        }
+
+        fn read(&self, name: &str) -> String {
+            self.python(READ, &[self.file(name).to_str().unwrap()])
+        }
+
         fn target(&self) -> Generation {
-            let python = self.host().path("/python");
-            file::write(&python, b"#!/bin/sh\necho bb\n", 0o755).unwrap();
             let manifest = serde_json::json!({
                 "id": "1", "fingerprint": "", "made": "2026-01-01T00:00:00Z", "source": "",
-                "interpreter": {"path": python, "version": [3, 11, 2], "abi": ""},
+                "interpreter": {"path": "/usr/bin/python3", "version": [3, 11, 2], "abi": ""},
                 "packages": {}, "executors": [], "seconds": {"create": 0.0, "install": 0.0, "verify": 0.0},
             });
             Generation {
@@ -197,36 +202,60 @@ mod tests {
                 manifest: serde_json::from_value(manifest).unwrap(),
             }
         }
+
+        fn go_back(&self, to: &str) -> Result<Option<DatabaseRollback>> {
+            let to = Revision::try_from(to.to_string()).unwrap();
+            DatabaseRollback::new(&self.host(), &self.target(), &to)
+        }
     }
 
     #[test]
-    fn the_earlier_database_takes_the_place_of_the_one_of_now_which_stays() {
+    fn the_earlier_database_takes_the_place_of_the_present_one_which_stays() {
         let tree = Tree::new("COVALENT_DATABASE=/srv/db/c.sqlite\n");
-        let data = tree.host().path("/srv/db");
-        let go_back = |to: &str| DatabaseRollback::new(&tree.host(), &tree.target(), to);
-        assert!(go_back("aa").unwrap().is_none(), "there is no database yet");
-        fs::write(data.join("c.sqlite"), "new").unwrap();
-        fs::write(data.join("c.sqlite-journal"), "of new").unwrap();
-        assert!(go_back("bb").unwrap().is_none(), "it is of that revision");
-        let error = go_back("aa").unwrap_err();
+        assert!(
+            tree.go_back("aa").unwrap().is_none(),
+            "there is no database yet"
+        );
+        tree.make("c.sqlite", "bb", "new");
+        assert!(
+            tree.go_back("bb").unwrap().is_none(),
+            "it is of that revision"
+        );
+        let error = tree.go_back("aa").unwrap_err();
         assert!(error.to_string().contains("c.sqlite.aa"), "{error}");
 
-        let read = |name: &str| fs::read_to_string(data.join(name)).unwrap();
-        fs::write(data.join("c.sqlite.aa"), "old").unwrap();
-        go_back("aa").unwrap().unwrap().go(&tree.host()).unwrap();
-        assert_eq!(
-            (read("c.sqlite"), read("c.sqlite.bb")),
-            ("old".into(), "new".into())
-        );
-        assert_eq!(read("c.sqlite.bb-journal"), "of new");
-        assert!(!data.join("c.sqlite-journal").exists() && !data.join("c.sqlite.aa").exists());
+        tree.make("c.sqlite.aa", "aa", "old");
+        let way = tree.go_back("aa").unwrap().unwrap();
+        fs::write(tree.file("c.sqlite-shm"), "of new").unwrap();
+        assert_eq!(way.go(&tree.host()).unwrap(), tree.file("c.sqlite.bb"));
+        let both = (tree.read("c.sqlite"), tree.read("c.sqlite.bb"));
+        assert_eq!(both, ("old".into(), "new".into()));
+        assert!(tree.file("c.sqlite.bb-shm").exists());
+        assert!(!tree.file("c.sqlite-shm").exists() && !tree.file("c.sqlite.aa").exists());
 
         // A second time, what the first one put aside stays.
-        fs::write(data.join("c.sqlite.aa"), "older").unwrap();
-        go_back("aa").unwrap().unwrap().go(&tree.host()).unwrap();
-        assert_eq!(
-            (read("c.sqlite.bb"), read("c.sqlite.bb.2")),
-            ("new".into(), "old".into())
+        fs::remove_file(tree.file("c.sqlite.bb-shm")).unwrap();
+        fs::rename(tree.file("c.sqlite"), tree.file("c.sqlite.aa")).unwrap();
+        tree.make("c.sqlite", "bb", "newer");
+        tree.go_back("aa")
+            .unwrap()
+            .unwrap()
+            .go(&tree.host())
+            .unwrap();
+        let kept = (tree.read("c.sqlite.bb"), tree.read("c.sqlite.bb.2"));
+        assert_eq!(kept, ("new".into(), "newer".into()));
+    }
+
+    #[test]
+    fn what_is_not_a_revision_leads_nowhere() {
+        let tree = Tree::new("COVALENT_DATABASE=/srv/db/c.sqlite\n");
+        tree.make("c.sqlite", "x/../../../ld.so.preload", "new");
+        tree.make("c.sqlite.aa", "aa", "old");
+        let error = format!("{:#}", tree.go_back("aa").unwrap_err());
+        assert!(
+            error.contains("is not the revision of a database"),
+            "{error}"
         );
+        assert_eq!(fs::read_dir(tree.file("")).unwrap().count(), 2);
     }
 }

@@ -138,7 +138,6 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     let Some(failed) = starts::failed(host, active.as_ref()) else {
         return Ok(());
     };
-    sweep(host)?;
     let tried = &failed.generation;
     let error = Failure::error(
         Kind::Database,
@@ -154,7 +153,10 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     let found = active
         .as_ref()
         .context("there is no environment")
-        .and_then(|active| Ok((active, way_back(host, active, failed.touched)?)));
+        .and_then(|active| {
+            sweep(host, active)?;
+            Ok((active, way_back(host, active, failed.touched)?))
+        });
     let (active, (target, way_back)) = match found {
         Ok(found) => found,
         Err(none) => {
@@ -168,6 +170,8 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     if let Some(way_back) = way_back {
         way_back
             .go(host)
+            // Refused once here too: the next start is with what is there.
+            .map_err(|failed| starts::forget_failed(host).err().unwrap_or(failed))
             .with_context(|| failure::describe(&error))?;
     }
     let because = Some(FailedAttempt::new(&error, None));
@@ -202,7 +206,7 @@ fn way_back(
         )));
     }
     let target = choose(host, active, None)?;
-    let revision = target.manifest.database_revision.as_deref();
+    let revision = target.manifest.database_revision.as_ref();
     let revision = revision.filter(|_| target.runs()).ok_or_else(|| {
         unknown(format!(
             "{} can't be gone back to by itself",

@@ -1,8 +1,8 @@
 //! Where the server listens.
 
 use super::environment_file::EnvironmentFile;
-use super::systemd;
 use crate::system::host::Host;
+use crate::system::systemd;
 
 /// The port of Covalent where `COVALENT_SVC_PORT` sets no other.
 const DEFAULT_PORT: &str = "48008";

@@ -13,11 +13,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::address::Address;
 use super::api;
-use super::systemd;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::systemd;
 
 /// How often the server is asked. Between two answers that nothing runs, a workflow that was
 /// accepted just before the mark has begun to run.

@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use super::address::Address;
 use super::api;
-use super::systemd::{QUESTION_LIMIT, UNIT_NAME, is_active, state};
 use crate::settings::RestartPolicy;
 use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::systemd::{QUESTION_LIMIT, UNIT_NAME, is_active, state};
 
 /// The unit that restarts the server when no workflow runs.
 const RESTART_UNIT: &str = "covalent-restart.service";

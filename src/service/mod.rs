@@ -7,4 +7,3 @@ pub(crate) mod environment_file;
 pub(crate) mod lifecycle;
 pub(crate) mod serve;
 pub(crate) mod starts;
-pub(crate) mod systemd;

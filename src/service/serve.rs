@@ -7,19 +7,23 @@ use std::io::{Seek, Write};
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::fs::MemfdFlags;
 
 use super::environment_file::EnvironmentFile;
 use super::starts::heed_refusal;
-use super::systemd::UNIT_FILE;
 use crate::environment::generation::Generation;
-use crate::system::account::{self, Account};
+use crate::system::account::Account;
 use crate::system::command::Command;
-use crate::system::failure::needs_root;
-use crate::system::file;
+use crate::system::failure::{Failure, Kind, needs_root};
 use crate::system::host::Host;
+use crate::system::progress::Progress;
+use crate::system::systemd::{self, UNIT_FILE, UNIT_NAME};
+use crate::system::{file, terminal};
+use crate::unprivileged::Child;
 
 /// The variable of the database's address, which may hold a password.
 pub const DATABASE_VARIABLE: &str = "COVALENT_DATABASE_URL";
@@ -37,27 +41,29 @@ const RUNTIME_DIRECTORY: &str = "/run/covalent";
 /// Where the server and its tasks start; the unit's `WorkingDirectory=`.
 const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 
-/// Becomes the server; what comes back is why that failed.
+/// Becomes the server; what comes back is why that failed, or, at a terminal without systemd, the
+/// status that it ended with.
 ///
 /// The interpreter's path is the one inside the generation, so that this server never loads a
 /// file of a newer one.
-pub fn serve(host: &Host) -> Result<()> {
+pub fn serve(host: &Host) -> Result<ExitStatus> {
     heed_refusal(host)?;
     let generation = Generation::usable(host)?;
-    let mut command = match stands_in_for_the_unit(host) {
-        true => in_place_of_the_unit(host, &generation)?,
-        // The process's own environment is the unit's.
-        false => Command::in_place(generation.python()),
-    };
-    if let Some(address) = command.variable(DATABASE_VARIABLE) {
-        let number = hand_over(&address).context("handing the address of the database over")?;
+    let words = ["-u".into(), host.launcher().into_os_string()];
+    if stands_in_for_the_unit(host) {
+        return in_place_of_the_unit(host, &generation)?
+            .args(words)
+            .take_place();
+    }
+    // The process's own environment is the unit's.
+    let mut command = Command::in_place(generation.python());
+    if let Some(address) = std::env::var_os(DATABASE_VARIABLE) {
+        let number = hand_over(&address)?;
         command = command
             .without(DATABASE_VARIABLE)
             .env(DATABASE_DESCRIPTOR, number.to_string());
     }
-    Err(command
-        .args(["-u".into(), host.launcher().into_os_string()])
-        .exec())
+    Err(command.args(words).exec())
 }
 
 /// Whether no unit has prepared what the server needs: it never starts it as root.
@@ -67,8 +73,15 @@ pub fn stands_in_for_the_unit(host: &Host) -> bool {
 
 /// The server where no systemd starts it, as in a container: with the unit's account, folders and
 /// variables. Those that the caller has set count more than those of `covalent.env`.
-fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Command> {
-    let account = service_account(host)?;
+fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Child> {
+    if systemd::is_running(host) {
+        return Err(Failure::error(
+            Kind::Settings,
+            format!("systemd runs here, and starts the server as {UNIT_NAME}"),
+            "sudo systemctl start covalent",
+        ));
+    }
+    let account = Account::required(host)?;
     let folder = host.path(RUNTIME_DIRECTORY);
     file::make_folder(&folder, 0o750)?;
     chown(&folder, Some(account.uid), Some(account.gid))
@@ -78,58 +91,64 @@ fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Command>
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into());
     variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
-    Ok(with(Command::unlimited(generation.python()), &variables)
-        .current_dir(&host.path(WORKING_DIRECTORY))
-        .account(&account))
+    let secret = variables.remove(DATABASE_VARIABLE);
+    let secret = secret
+        .map(|secret| hand_over(secret.as_ref()))
+        .transpose()?;
+    if let Some(number) = secret {
+        variables.insert(DATABASE_DESCRIPTOR.into(), number.to_string());
+    }
+    let child = Child::new(host, generation.python(), Duration::MAX)
+        .keeping(secret)
+        .current_dir(&host.path(WORKING_DIRECTORY));
+    Ok(with(child, variables))
 }
 
 /// The number of an open file that holds `secret`. What a process was started with, its tasks could
 /// read from /proc (proc_pid_environ(5)).
 fn hand_over(secret: &OsStr) -> Result<RawFd> {
-    let memory = rustix::fs::memfd_create("covalent", MemfdFlags::empty())?;
+    let action = "handing the address of the database over";
+    let memory = rustix::fs::memfd_create("covalent", MemfdFlags::empty()).context(action)?;
     let mut file = File::from(memory);
-    file.write_all(secret.as_bytes())?;
-    file.rewind()?;
+    file.write_all(secret.as_bytes()).context(action)?;
+    file.rewind().context(action)?;
     Ok(file.into_raw_fd())
 }
 
-/// Becomes `words`, a command inside the environment, as the service account and with the
-/// server's environment; what comes back is why that failed.
-pub fn run(host: &Host, words: &[OsString]) -> Result<()> {
+/// Runs `words`, a command inside the environment, as the service account, in its sandbox and with
+/// what tasks have of its environment. Returns its exit status.
+pub fn run(host: &Host, words: &[OsString], progress: &Progress) -> Result<ExitStatus> {
     let generation = Generation::usable(host)?;
-    let account = service_account(host)?;
+    let account = Account::required(host)?;
     let uid = rustix::process::geteuid().as_raw();
     if uid != 0 && uid != account.uid {
         return Err(needs_root("becoming the service account"));
     }
     let mut variables = variables(host)?;
+    if variables.remove(DATABASE_VARIABLE).is_some() {
+        progress.say(&format!(
+            "{DATABASE_VARIABLE} is kept from the command, as it is from tasks"
+        ));
+    }
     // systemd removes the folder of the cache when the server stops; Covalent's own default is
     // in the account's home.
-    if !host.path(RUNTIME_DIRECTORY).is_dir() {
+    let folder = host.path(RUNTIME_DIRECTORY);
+    if !folder.is_dir() {
         variables.remove(CACHE_VARIABLE);
     }
     as_tasks_have_it(host, &generation, &mut variables);
-    let (program, arguments) = words.split_first().context("there is no command to run")?;
-    let mut command = with(Command::unlimited(program), &variables);
     for name in ["TERM", "LANG", "NO_COLOR"] {
-        if let Some(value) = std::env::var_os(name) {
-            command = command.env(name, value);
+        if let Ok(value) = std::env::var(name) {
+            variables.insert(name.into(), value);
         }
     }
-    command = command.current_dir(&host.path(WORKING_DIRECTORY));
-    if uid == 0 {
-        command = command.account(&account);
-    }
-    Err(command.args(arguments).exec())
-}
-
-fn service_account(host: &Host) -> Result<Account> {
-    Account::service(host)?.with_context(|| {
-        format!(
-            "there is no account {}; install the package again",
-            account::NAME
-        )
-    })
+    // Finds the program where the environment's PATH leads.
+    let child = Child::new(host, "/usr/bin/env", Duration::MAX)
+        .args(["--"])
+        .args(words)
+        .writing(&folder)
+        .current_dir(&host.path(WORKING_DIRECTORY));
+    with(child, variables).in_foreground(terminal::is_interactive())
 }
 
 /// What the unit sets, and what `covalent.env` does.
@@ -148,10 +167,10 @@ fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
     lines.filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
-fn with(command: Command, variables: &BTreeMap<String, String>) -> Command {
+fn with(child: Child, variables: BTreeMap<String, String>) -> Child {
     variables
-        .iter()
-        .fold(command, |command, (name, value)| command.env(name, value))
+        .into_iter()
+        .fold(child, |child, (name, value)| child.env(name, value))
 }
 
 /// Lets the command find what tasks find (`server/covalent_service/packages.py`): the packages that

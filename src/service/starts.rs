@@ -4,7 +4,6 @@
 //! which environment has served: only one that never has is gone back from.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -15,6 +14,8 @@ use crate::environment::state::FailedAttempt;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::terminal::one_line;
+use crate::unprivileged;
 
 /// The launcher's exit status (`server/covalent_service/refusal.py`).
 const MIGRATION_FAILED: &str = "79";
@@ -24,6 +25,9 @@ const ENDED_BY_FORCE: [&str; 5] = ["core-dump", "oom-kill", "signal", "timeout",
 
 /// Bytes of a path (limits.h, `PATH_MAX`).
 const PATH_LIMIT: u64 = 4096;
+
+/// Characters of what the server said last that are kept.
+const SAID: usize = 2000;
 
 /// How the server ended, as systemd tells it.
 #[derive(Debug)]
@@ -66,12 +70,14 @@ pub fn note_end(host: &Host, end: &End) -> Result<()> {
         return write(&host.served(), generation.as_bytes());
     }
     let touched = is_unproven(host, &generation);
+    // The account's word, which root keeps.
+    let said: String = one_line(&end.said).chars().take(SAID).collect();
     let by_force = ENDED_BY_FORCE.contains(&end.result.as_str());
     let reason = match end.status.as_str() {
-        MIGRATION_FAILED => end.said.clone(),
+        MIGRATION_FAILED => said,
         // It ended before it could say so itself.
         status if touched && by_force => {
-            format!("it was ended ({}, {status}) at: {}", end.result, end.said)
+            format!("it was ended ({}, {status}) at: {said}", end.result)
         }
         _ => return Ok(()),
     };
@@ -106,10 +112,8 @@ pub fn has_served(host: &Host, generation: &str) -> bool {
 /// Whether the environment has begun to migrate the database and not answered from it since, as
 /// the launcher says.
 fn is_unproven(host: &Host, generation: &str) -> bool {
-    let mut environment = String::new();
-    let read = file::open_plain(&host.unproven())
-        .and_then(|file| Ok(file.take(PATH_LIMIT).read_to_string(&mut environment)?));
-    read.is_ok() && host.path(environment) == host.generations().join(generation)
+    unprivileged::read(&host.unproven(), PATH_LIMIT)
+        .is_ok_and(|environment| host.path(environment) == host.generations().join(generation))
 }
 
 /// Notes why the unit's start is refused, or that it is not.

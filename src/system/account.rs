@@ -40,12 +40,11 @@ impl Account {
             _ => anyhow::bail!("looking up the account {NAME}: {}", output.stderr.trim()),
         }
     }
-}
 
-impl Command {
-    /// Runs it as `account`, without any supplementary group.
-    pub fn account(self, account: &Account) -> Command {
-        self.user(account.uid, account.gid)
+    /// The service account, or an error that says that there is none.
+    pub fn required(host: &Host) -> Result<Account> {
+        Account::service(host)?
+            .with_context(|| format!("there is no account {NAME}; install the package again"))
     }
 }
 

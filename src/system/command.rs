@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
+
+use super::reach::require_roots_own;
+use super::terminal;
 
 /// How often a child is asked whether it has ended: short beside what any of them takes.
 const POLL: Duration = Duration::from_millis(5);
@@ -21,12 +24,19 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long after a child's end its output may still come.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The same where it goes to a disk.
+const GRACE_OF_FILE: Duration = Duration::from_secs(60);
+
+/// Bytes of a child's output that are kept; a lock with all of its hashes has a tenth.
+const KEPT: usize = 16 << 20;
+
 /// A child process to be.
 #[derive(Debug)]
 pub struct Command {
     inner: std::process::Command,
     limit: Duration,
     secrets: Vec<String>,
+    input: Option<(Vec<u8>, Option<File>)>,
 }
 
 /// What a child left behind.
@@ -44,6 +54,15 @@ impl Output {
     /// Whether it ended by itself with status 0.
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
+    }
+
+    /// The output of the command `line` if it succeeded; else a [`CommandFailed`].
+    pub fn successful(self, line: String) -> Result<Output> {
+        if self.succeeded() {
+            Ok(self)
+        } else {
+            Err(Error::new(CommandFailed { line, output: self }))
+        }
     }
 }
 
@@ -77,8 +96,20 @@ impl std::fmt::Display for CommandFailed {
 impl std::error::Error for CommandFailed {}
 
 impl Command {
-    /// A child with an empty environment but for `PATH` and the locale.
+    /// A child with an empty environment but for `PATH` and the locale, in the folder `/`: nothing
+    /// that lies where the caller is has an effect.
     pub fn new(program: impl AsRef<OsStr>, limit: Duration) -> Command {
+        Command::bare(program, limit).current_dir("/".as_ref())
+    }
+
+    /// The same with the caller's own environment and folder, for a program that takes the
+    /// caller's place.
+    pub fn in_place(program: impl AsRef<OsStr>) -> Command {
+        let command = Command::bare(program, Duration::MAX);
+        std::env::vars_os().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    fn bare(program: impl AsRef<OsStr>, limit: Duration) -> Command {
         let mut inner = std::process::Command::new(program);
         inner
             .env_clear()
@@ -89,19 +120,8 @@ impl Command {
             inner,
             limit,
             secrets: Vec::new(),
+            input: None,
         }
-    }
-
-    /// The same without a time limit, for [`Command::exec`].
-    pub fn unlimited(program: impl AsRef<OsStr>) -> Command {
-        Command::new(program, Duration::MAX)
-    }
-
-    /// The same with the caller's own environment, for a program that takes the caller's place.
-    pub fn in_place(program: impl AsRef<OsStr>) -> Command {
-        std::env::vars_os().fold(Command::unlimited(program), |command, (name, value)| {
-            command.env(name, value)
-        })
     }
 
     /// Adds arguments.
@@ -136,12 +156,6 @@ impl Command {
         self
     }
 
-    /// Runs it as this user and group, without any supplementary group.
-    pub fn user(mut self, uid: u32, gid: u32) -> Command {
-        self.inner.uid(uid).gid(gid);
-        self
-    }
-
     /// Takes `text` out of everything that is kept of the output.
     pub fn secret(mut self, text: Option<&str>) -> Command {
         self.secrets
@@ -149,18 +163,22 @@ impl Command {
         self
     }
 
-    /// Gives it `file` as its standard input.
-    pub fn stdin(mut self, file: File) -> Command {
-        self.inner.stdin(file);
+    /// Gives it this to read, and then the rest of a file, through a pipe.
+    pub fn input(mut self, start: Vec<u8>, rest: Option<File>) -> Command {
+        if !start.is_empty() || rest.is_some() {
+            self.input = Some((start, rest));
+            self.inner.stdin(Stdio::piped());
+        }
         self
     }
 
     /// Runs it to its end; an unsuccessful end is a [`CommandFailed`].
     pub fn run(self) -> Result<Output> {
-        self.run_accepting(|code| code == 0)
+        let line = self.line();
+        self.output()?.successful(line)
     }
 
-    /// The same where more statuses than 0 are none of a failure.
+    /// Like [`run`](Self::run), but `is_success` decides which exit statuses are a success.
     pub fn run_accepting(self, is_success: impl Fn(i32) -> bool) -> Result<Output> {
         let line = self.line();
         let output = self.output()?;
@@ -174,21 +192,111 @@ impl Command {
 
     /// Runs it to its end, whatever that is.
     pub fn output(mut self) -> Result<Output> {
+        let mut child = self.start()?;
+        let stdout = Reader::new(child.stdout.take());
+        let (status, stderr) = self.finish(&mut child)?;
+        Ok(Output {
+            status,
+            stdout: self.without_secrets(stdout.text()),
+            stderr,
+        })
+    }
+
+    /// The same with all of its standard output in a file.
+    pub fn output_into(mut self, mut file: File) -> Result<Output> {
         let line = self.line();
+        let mut child = self.start()?;
+        let pipe = child.stdout.take();
+        let copy = thread::spawn(move || pipe.map(|mut pipe| io::copy(&mut pipe, &mut file)));
+        let (status, stderr) = self.finish(&mut child)?;
+        let end = Instant::now();
+        while !copy.is_finished() && end.elapsed() < GRACE_OF_FILE {
+            thread::sleep(POLL);
+        }
+        ensure!(copy.is_finished(), "`{line}` ended, and its output did not");
+        if let Ok(Some(copied)) = copy.join() {
+            copied.with_context(|| format!("writing what `{line}` said"))?;
+        }
+        Ok(Output {
+            status,
+            stdout: String::new(),
+            stderr,
+        })
+    }
+
+    /// Runs it to its end with the caller's own terminal, which it relays.
+    pub fn at_terminal(mut self) -> Result<ExitStatus> {
+        let line = self.line();
+        self.inner
+            .stdin(Stdio::inherit())
+            .status()
+            .with_context(|| format!("starting `{line}`"))
+    }
+
+    /// Runs it to its end with pipes that lead to where the caller's own three streams do. `end` is
+    /// called where a signal ends the caller before.
+    pub fn relayed(mut self, end: impl FnOnce()) -> Result<ExitStatus> {
+        let signals = terminal::Signals::noticed()?;
+        self.inner.stdin(Stdio::piped());
+        let mut child = self.start()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // Its end is the end of the child, not of what the caller could still type.
+            thread::spawn(move || io::copy(&mut io::stdin().lock(), &mut pipe));
+        }
+        let relays = [
+            child
+                .stdout
+                .take()
+                .map(|pipe| terminal::relay(pipe, terminal::Stream::Output)),
+            child
+                .stderr
+                .take()
+                .map(|pipe| terminal::relay(pipe, terminal::Stream::Error)),
+        ];
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if let Some(signal) = signals.heed() {
+                terminal::pass_on(signal, &child);
+                end();
+                break child.wait()?;
+            }
+            thread::sleep(POLL);
+        };
+        for relay in relays.into_iter().flatten() {
+            let _ = relay.join();
+        }
+        Ok(status)
+    }
+
+    fn start(&mut self) -> Result<Child> {
+        let line = self.line();
+        let program = Path::new(self.inner.get_program());
+        if rustix::process::geteuid().is_root() && program.is_absolute() {
+            require_roots_own(program)?;
+        }
         let mut child = self
             .inner
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting `{line}`"))?;
-        let stdout = Reader::new(child.stdout.take());
+        if let (Some((start, rest)), Some(mut pipe)) = (self.input.take(), child.stdin.take()) {
+            // One that ends without reading all has its reason, which it says itself.
+            thread::spawn(move || {
+                pipe.write_all(&start)?;
+                rest.map_or(Ok(0), |mut rest| io::copy(&mut rest, &mut pipe))
+            });
+        }
+        Ok(child)
+    }
+
+    fn finish(&self, child: &mut Child) -> Result<(Option<ExitStatus>, String)> {
         let stderr = Reader::new(child.stderr.take());
-        let status = wait(&mut child, self.limit).with_context(|| format!("running `{line}`"))?;
-        Ok(Output {
-            status,
-            stdout: self.without_secrets(stdout.text()),
-            stderr: self.without_secrets(stderr.text()),
-        })
+        let line = self.line();
+        let status = wait(child, self.limit).with_context(|| format!("running `{line}`"))?;
+        Ok((status, self.without_secrets(stderr.text())))
     }
 
     /// Becomes the program; returns only if that failed.
@@ -197,7 +305,8 @@ impl Command {
         Error::new(self.inner.stdin(Stdio::inherit()).exec()).context(format!("starting `{line}`"))
     }
 
-    fn line(&self) -> String {
+    /// Its command line, without secrets.
+    pub fn line(&self) -> String {
         let words: Vec<&OsStr> = std::iter::once(self.inner.get_program())
             .chain(self.inner.get_args())
             .collect();
@@ -227,7 +336,8 @@ impl Reader {
             let Some(mut pipe) = pipe else { return };
             while let Ok(count @ 1..) = pipe.read(&mut chunk) {
                 if let Ok(mut bytes) = sink.lock() {
-                    bytes.extend_from_slice(&chunk[..count]);
+                    let room = KEPT - bytes.len();
+                    bytes.extend_from_slice(&chunk[..count.min(room)]);
                 }
             }
         });

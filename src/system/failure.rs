@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Error;
 use clap::ValueEnum;
 
+use super::terminal::printable;
+
 /// What went wrong, as far as a script or an administrator acts on it differently.
 ///
 /// The discriminant is the exit status of the process; 1 is any other error, 2 a wrong command line.
@@ -115,17 +117,17 @@ pub fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(find(error).map_or(1, |failure| failure.kind.exit_status()))
 }
 
-/// The whole chain without the next step, one cause a line.
+/// The whole chain without the next step, one cause a line. Others may have had a say in it.
 pub fn describe(error: &Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    causes.join(":\n  ")
+    printable(&causes.join(":\n  "))
 }
 
 /// The text for a terminal or a log: what happened, why, and what to type.
 pub fn render(error: &Error) -> String {
     let mut text = format!("covalentctl: {}\n", describe(error));
     if let Some(failure) = find(error) {
-        text.push_str(&format!("  Next: {}\n", failure.next));
+        text.push_str(&format!("  Next: {}\n", printable(&failure.next)));
     }
     text
 }

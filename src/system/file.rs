@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use rustix::fs::{CWD, OFlags, RenameFlags};
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::{CWD, RenameFlags};
 
 use super::failpoint;
 
@@ -107,24 +107,6 @@ pub fn remove(path: &Path) -> Result<bool> {
     }
 }
 
-/// Opens a file for reading, in a folder in which an account may have put a link or a pipe instead.
-pub fn open_plain(path: &Path) -> Result<File> {
-    let action = || format!("opening {}", path.display());
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .with_context(action)?;
-    let metadata = file.metadata().with_context(action)?;
-    ensure!(
-        metadata.is_file() && metadata.nlink() == 1,
-        "{} is no file of its own",
-        path.display()
-    );
-    Ok(file)
-}
-
 /// The path with `end` behind its name.
 pub fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -146,9 +128,6 @@ fn parent(path: &Path) -> Result<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-
-    use rustix::fs::FileType;
 
     #[test]
     fn a_write_replaces_the_content_and_sets_the_mode() {
@@ -199,24 +178,5 @@ mod tests {
         );
         fs::write(folder.path().join("file"), "").unwrap();
         make("file/d", 0o755).unwrap_err();
-    }
-
-    #[test]
-    fn nothing_but_a_file_of_its_own_is_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        fs::write(path("file"), "content").unwrap();
-        let mut content = String::new();
-        let mut file = open_plain(&path("file")).unwrap();
-        file.read_to_string(&mut content).unwrap();
-        assert_eq!(content, "content");
-
-        symlink(path("file"), path("link")).unwrap();
-        rustix::fs::mknodat(CWD, path("pipe"), FileType::Fifo, 0o600.into(), 0).unwrap();
-        for name in ["link", "pipe", "missing"] {
-            open_plain(&path(name)).unwrap_err();
-        }
-        fs::hard_link(path("file"), path("second name")).unwrap();
-        open_plain(&path("file")).unwrap_err();
     }
 }

@@ -105,9 +105,24 @@ impl Host {
         self.path("/usr/libexec/covalent/server")
     }
 
+    /// The text of the requirement file above before an edit that is under way.
+    pub fn requirements_before(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/requirements-before.json")
+    }
+
     /// The folder of the settings.
     pub fn etc(&self) -> PathBuf {
         self.path("/etc/covalent")
+    }
+
+    /// The folders of root's that it trusts: what is in them it runs, or takes for its own word.
+    pub fn trusted(&self) -> [PathBuf; 4] {
+        [
+            self.generations(),
+            self.etc(),
+            self.launcher(),
+            self.state(),
+        ]
     }
 
     /// The folder of backups.

@@ -8,5 +8,8 @@ pub mod failure;
 pub mod file;
 pub(crate) mod host;
 pub(crate) mod progress;
+pub(crate) mod reach;
 pub(crate) mod space;
+pub(crate) mod systemd;
+pub(crate) mod terminal;
 pub(crate) mod turn;

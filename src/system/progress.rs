@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::terminal::printable;
+
 /// How often the seconds on a terminal are renewed.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -33,12 +35,12 @@ impl Progress {
 
     /// Says one thing.
     pub fn say(&self, text: &str) {
-        eprintln!("covalentctl: {text}");
+        eprintln!("covalentctl: {}", printable(text));
     }
 
     /// Says one thing that is wrong, though nothing fails.
     pub fn warn(&self, text: &str) {
-        eprintln!("covalentctl: warning: {text}");
+        eprintln!("covalentctl: warning: {}", printable(text));
     }
 
     /// Does `work`, says what it is and how long it took, and returns both.

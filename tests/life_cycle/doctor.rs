@@ -192,7 +192,7 @@ fn what_others_can_change_or_read_is_told() {
     let module = tree.site_packages().join("covalent.py");
     set_mode(&module, 0o666);
     let cure = format!("sudo chmod go-w {}", module.display());
-    let cause = "others than root can change";
+    let cause = "somebody other than root can change";
     expect(&tree, "permissions", "BAD", &[cause, &cure]);
 }
 

@@ -307,7 +307,7 @@ fn garbage_is_swept_away_also_when_there_is_nothing_to_build() {
         "opt/virtualenvs/.covalent/20260101T000000Z-00000000/bin/python",
         "opt/virtualenvs/.covalent/.20260101T000000Z-00000000.cache/x",
         "var/lib/covalentctl/.covalentctl-a1b2c3",
-        "var/lib/covalentctl/verify-a1b2c3/x",
+        "var/lib/covalentctl/home-a1b2c3/x",
     ];
     for path in left {
         tree.write(path, "");

@@ -3,6 +3,7 @@
 //! `scripts/test` builds what these tests install: `dist` holds the packages, `target/upgrade`
 //! the same with a higher revision.
 
+mod adversary;
 mod busy;
 mod configuration;
 mod distribution;

@@ -4,7 +4,6 @@ mod text;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,10 +24,10 @@ use crate::environment::state::{FailedAttempt, State};
 use crate::service::address::Address;
 use crate::service::api::{self, Running, Workflow};
 use crate::service::drain;
-use crate::service::systemd;
 use crate::system::failure::Kind;
-use crate::system::file;
 use crate::system::host::Host;
+use crate::system::systemd;
+use crate::unprivileged::{self, Revision};
 
 /// Show how the server and its environment are
 ///
@@ -91,8 +90,8 @@ const SIZE_LIMIT: u64 = 1 << 20;
 
 impl Interrupted {
     fn read(host: &Host) -> Option<Interrupted> {
-        let file = file::open_plain(&host.interrupted()).ok()?;
-        let found: Interrupted = serde_json::from_reader(file.take(SIZE_LIMIT)).ok()?;
+        let text = unprivileged::read(&host.interrupted(), SIZE_LIMIT).ok()?;
+        let found: Interrupted = serde_json::from_str(&text).ok()?;
         (Timestamp::now().duration_since(found.when) < NEWS).then_some(found)
     }
 }
@@ -106,7 +105,7 @@ struct Stored {
     path: Option<PathBuf>,
     /// Its own revision; none where the file is not there yet, or on a database server, which is
     /// not asked: it may be far away.
-    revision: Option<String>,
+    revision: Option<Revision>,
 }
 
 impl Stored {

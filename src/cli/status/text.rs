@@ -1,13 +1,13 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list;
-use super::super::terminal::printable;
 use super::{Environment, Interrupted, NAMES, Report, Service, Stored};
 use crate::environment::source::described;
 use crate::environment::state::FailedAttempt;
 use crate::service::api::Workflow;
 use crate::service::drain;
 use crate::system::failure::Kind;
+use crate::system::terminal::{one_line, printable};
 
 /// A fact's name and what there is to say of it, whose further lines are put below.
 type Row = (&'static str, String);
@@ -205,7 +205,7 @@ fn names(workflows: &[Workflow], count: u64) -> String {
         .map(|workflow| {
             let line = format!("{}  {}", workflow.dispatch_id, workflow.lattice_name);
             // A name is a line of its own; a line break in it must not make it look like another.
-            format!("\n{}", line.replace(char::is_control, "?"))
+            format!("\n{}", one_line(&line))
         })
         .collect();
     match count.saturating_sub(NAMES.into()) {

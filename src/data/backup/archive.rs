@@ -1,5 +1,6 @@
 //! The archive: what is in it, and how it is read.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,6 +13,8 @@ use crate::data::places::Database;
 use crate::system::account::Account;
 use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
+use crate::system::host::Host;
+use crate::unprivileged::Child;
 
 /// The start of an archive.
 const MANIFEST_LIMIT: Duration = Duration::from_secs(600);
@@ -35,27 +38,44 @@ pub(super) fn extract(
     members: &[&Path],
     folder: &Path,
     above: usize,
-    account: Option<&Account>,
+    account: Option<(&Host, &Account)>,
 ) -> Result<()> {
-    let mut command = Command::new("tar", COPY_LIMIT)
-        .stdin(open(archive)?)
-        .args(["--extract", compression_of(archive), "--acls", "--xattrs"])
-        .args([format!("--strip-components={above}")])
-        .args(["--file=-", "--directory"])
-        .args([folder])
-        .args(members);
-    if let Some(account) = account {
-        command = command.account(account);
+    let file = open(archive)?;
+    let above = format!("--strip-components={above}");
+    let words = [
+        "--extract",
+        compression_of(archive),
+        "--acls",
+        "--xattrs",
+        &above,
+    ];
+    let words = words
+        .into_iter()
+        .chain(["--file=-", "--directory"])
+        .map(OsStr::new);
+    let words = words.chain([folder.as_os_str()]);
+    let words: Vec<&OsStr> = words
+        .chain(members.iter().map(|path| path.as_os_str()))
+        .collect();
+    match account {
+        Some((host, account)) => Child::new(host, "tar", COPY_LIMIT)
+            .account(account)
+            .writing(folder)
+            .args(words)
+            .input(Vec::new(), Some(file))
+            .run(),
+        None => Command::new("tar", COPY_LIMIT)
+            .args(words)
+            .input(Vec::new(), Some(file))
+            .run(),
     }
-    command
-        .run()
-        .map(drop)
-        .with_context(|| format!("unpacking {}", archive.display()))
+    .map(drop)
+    .with_context(|| format!("unpacking {}", archive.display()))
 }
 
 pub(super) fn read_manifest(archive: &Path) -> Result<Manifest> {
     let output = Command::new("tar", MANIFEST_LIMIT)
-        .stdin(open(archive)?)
+        .input(Vec::new(), Some(open(archive)?))
         .args([
             "--extract",
             compression_of(archive),

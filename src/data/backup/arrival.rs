@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, ensure};
 
 use super::archive::extract;
-use super::reach::{next_step, not_roots};
 use crate::data::database::COMPANIONS;
 use crate::system::account::{Account, NAME};
 use crate::system::command::{Command, Output};
 use crate::system::failure::{self, Failure, Kind};
 use crate::system::file;
+use crate::system::host::Host;
+use crate::system::reach::not_roots;
+use crate::unprivileged::{Child, next_step};
 
 /// Making a folder, renaming, or removing what was unpacked.
 const CHANGE_LIMIT: Duration = Duration::from_secs(600);
@@ -35,7 +37,7 @@ enum Actor<'a> {
     /// The caller: root, or whoever tries a tree.
     Caller,
     /// The account, which may have put links in the way: it can change the second.
-    Account(&'a Account, PathBuf),
+    Account(&'a Host, &'a Account, PathBuf),
 }
 
 impl Drop for Arrival<'_> {
@@ -47,6 +49,7 @@ impl Drop for Arrival<'_> {
 impl<'a> Arrival<'a> {
     /// Unpacks what is the account's. `way` is how the path of the target was given.
     pub(super) fn new(
+        host: &'a Host,
         archive: &Path,
         member: &Path,
         target: &Path,
@@ -54,11 +57,12 @@ impl<'a> Arrival<'a> {
         account: Option<&'a Account>,
     ) -> Result<Arrival<'a>> {
         let name = member.file_name().unwrap_or_default();
+        let account = account.map(|account| (host, account));
         make_parents(target, way, account)?;
         let arrival = Arrival::beside(target, name, Actor::of(target, way, account)?);
         arrival.clear()?;
         match (&arrival.actor, account) {
-            (Actor::Caller, Some(account)) => make_folder(&arrival.folder, 0o700, account)?,
+            (Actor::Caller, Some((_, account))) => make_folder(&arrival.folder, 0o700, account)?,
             (actor, _) => actor
                 .run("mkdir", &["--mode=0700".as_ref(), &arrival.folder])
                 .map(drop)
@@ -140,8 +144,12 @@ impl<'a> Arrival<'a> {
 }
 
 impl<'a> Actor<'a> {
-    fn of(target: &Path, way: &Path, account: Option<&'a Account>) -> Result<Actor<'a>> {
-        let Some(account) = account else {
+    fn of(
+        target: &Path,
+        way: &Path,
+        account: Option<(&'a Host, &'a Account)>,
+    ) -> Result<Actor<'a>> {
+        let Some((host, account)) = account else {
             return Ok(Actor::Caller);
         };
         let Some(changeable) = not_roots(way)? else {
@@ -152,7 +160,7 @@ impl<'a> Actor<'a> {
         let is_its_own = there.is_ok_and(|there| there.is_dir() && there.uid() == account.uid);
         Ok(match is_its_own && not_roots(target)?.is_none() {
             true => Actor::Caller,
-            false => Actor::Account(account, changeable),
+            false => Actor::Account(host, account, changeable),
         })
     }
 
@@ -179,29 +187,34 @@ impl<'a> Actor<'a> {
     }
 
     fn run(&self, program: &str, arguments: &[&Path]) -> Result<Output> {
-        let command = Command::new(program, CHANGE_LIMIT).args(arguments);
         match self {
-            Actor::Caller => command.run(),
-            Actor::Account(account, changeable) => {
-                command.account(account).run().with_context(|| {
-                    format!(
-                        "as the account {NAME}, since not only root can change {}",
-                        changeable.display()
-                    )
-                })
+            Actor::Caller => Command::new(program, CHANGE_LIMIT).args(arguments).run(),
+            Actor::Account(host, account, changeable) => {
+                let last = arguments.last().and_then(|path| path.parent());
+                Child::new(host, program, CHANGE_LIMIT)
+                    .account(account)
+                    .writing(last.unwrap_or(changeable))
+                    .args(arguments)
+                    .run()
+                    .with_context(|| {
+                        format!(
+                            "as the account {NAME}, since not only root can change {}",
+                            changeable.display()
+                        )
+                    })
             }
         }
     }
 }
 
 /// Makes the folders on the way that only the server's first start makes.
-fn make_parents(target: &Path, way: &Path, account: Option<&Account>) -> Result<()> {
+fn make_parents(target: &Path, way: &Path, account: Option<(&Host, &Account)>) -> Result<()> {
     let parent = target.parent().unwrap_or(target);
     let missing = parent.ancestors().take_while(|folder| !is_there(folder));
     let Some(first) = missing.last() else {
         return Ok(());
     };
-    if let (Actor::Caller, Some(account)) = (Actor::of(target, way, account)?, account) {
+    if let (Actor::Caller, Some((_, account))) = (Actor::of(target, way, account)?, account) {
         // The account could not; from the next one on, it has to.
         make_folder(first, PARENT_MODE, account)?;
     }
@@ -254,7 +267,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    use crate::data::backup::reach::tests as reach;
+    use crate::system::reach::tests as reach;
 
     #[test]
     fn what_cannot_be_placed_as_a_whole_is_taken_back() {
@@ -300,13 +313,23 @@ mod tests {
     #[ignore = "gives folders away, which is root's to do: scripts/test"]
     fn nothing_comes_to_where_a_task_has_led() {
         let tree = reach::machine();
+        let host = Host::at(tree.path());
         let path = |name: &str| tree.path().join(name);
         let archive = archive(tree.path(), "home/config/covalent.conf");
         let etc = reach::folder(tree.path(), "tmpfiles.d");
         symlink(&etc, path("home/config")).unwrap();
         let target = path("home/config/covalent.conf");
         let member = Path::new("home/config/covalent.conf");
-        let arrive = || Arrival::new(&archive, member, &target, &target, Some(&reach::TASKS));
+        let arrive = || {
+            Arrival::new(
+                &host,
+                &archive,
+                member,
+                &target,
+                &target,
+                Some(&reach::TASKS),
+            )
+        };
         let error = arrive().err().unwrap();
         assert!(format!("{error:#}").contains("as the account"), "{error:#}");
         assert_eq!(fs::read_dir(&etc).unwrap().count(), 0);
@@ -326,14 +349,22 @@ mod tests {
     #[ignore = "gives folders away, which is root's to do: scripts/test"]
     fn what_is_the_accounts_comes_back_as_its_own_with_the_folders_on_the_way() {
         let tree = reach::machine();
+        let host = Host::at(tree.path());
         let path = |name: &str| tree.path().join(name);
         let archive = archive(tree.path(), "data/a");
         reach::folder(tree.path(), "srv");
         for target in ["home/share/covalent/data", "srv/data", "srv/a/b/data"] {
             let target = path(target);
             let member = Path::new("data");
-            let arrival =
-                Arrival::new(&archive, member, &target, &target, Some(&reach::TASKS)).unwrap();
+            let arrival = Arrival::new(
+                &host,
+                &archive,
+                member,
+                &target,
+                &target,
+                Some(&reach::TASKS),
+            )
+            .unwrap();
             place_all(&[arrival], ".end").unwrap();
             assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "hostile");
             for path in target.join("a").ancestors() {
@@ -350,7 +381,7 @@ mod tests {
         let (target, way) = (path("srv/data"), path("home/data"));
         symlink(&target, &way).unwrap();
         let member = Path::new("data");
-        let arrive = || Arrival::new(&archive, member, &target, &way, Some(&reach::TASKS));
+        let arrive = || Arrival::new(&host, &archive, member, &target, &way, Some(&reach::TASKS));
         let aside = place_all(&[arrive().unwrap()], ".again").unwrap();
         assert_eq!(aside, [path("srv/data.again")]);
         // Not if it is root's.

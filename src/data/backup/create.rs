@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::archive::{MANIFEST, compression_of, member_of};
 use super::pinned::Pinned;
-use super::snapshot::{Direction, snapshot};
+use super::snapshot::save;
 use super::staging::Staging;
 use super::{COPY_LIMIT, Manifest, VERSION, version};
 use crate::data::places::{Database, Places};
@@ -46,7 +46,7 @@ pub fn create(
     let made = Timestamp::now();
     let copy = staging.path.join(member_of(&places.database));
     let (revision, _) = progress.step("copying the database", || {
-        snapshot(host, &active, &places.database, Direction::Save, &copy)
+        save(host, &active, &places.database, &copy)
     })?;
     let account = Account::service(host)?;
     let pinned = Pinned::all(host, &places, account.as_ref())?;
@@ -55,7 +55,7 @@ pub fn create(
         version: VERSION,
         made,
         covalent: version(&active),
-        database_revision: revision.stdout.trim().into(),
+        database_revision: revision,
         database: match &places.database {
             Database::File(file) => Some(host.absolute(file)),
             Database::Server(_) => None,
@@ -117,7 +117,7 @@ pub fn create(
         let _ = fs::remove_file(&partial);
         return Err(error);
     }
-    prune(host, keep)?;
+    prune(host, keep, &target)?;
     Ok(target)
 }
 
@@ -162,9 +162,15 @@ fn remove_partial(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn prune(host: &Host, keep: usize) -> Result<()> {
-    let all = all(host);
-    for old in &all[..all.len().saturating_sub(keep)] {
+/// Keeps that many, and the one that was just made whatever the others are called: the clock may be
+/// behind.
+fn prune(host: &Host, keep: usize, made: &Path) -> Result<()> {
+    let mut others = all(host);
+    let count = others.len();
+    others.retain(|path| path != made);
+    let is_one_of_them = others.len() < count;
+    let keep = keep.saturating_sub(usize::from(is_one_of_them));
+    for old in &others[..others.len().saturating_sub(keep)] {
         fs::remove_file(old).with_context(|| format!("removing {}", old.display()))?;
     }
     Ok(())

@@ -10,7 +10,6 @@ mod arrival;
 mod configuration;
 mod create;
 mod pinned;
-mod reach;
 mod restore;
 mod snapshot;
 mod staging;
@@ -26,6 +25,7 @@ pub use restore::restore;
 pub use snapshot::bring_back;
 
 use crate::environment::generation::Generation;
+use crate::unprivileged::Revision;
 
 /// The form of `backup.json`.
 const VERSION: u32 = 1;
@@ -41,7 +41,7 @@ struct Manifest {
     /// The version of Covalent.
     covalent: String,
     /// The database's revision (Alembic).
-    database_revision: String,
+    database_revision: Revision,
     /// The database's file; none for one on a server.
     database: Option<PathBuf>,
     data: PathBuf,

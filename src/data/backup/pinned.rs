@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::reach::open_folder;
 use crate::data::places::Places;
 use crate::system::account::Account;
 use crate::system::host::Host;
+use crate::unprivileged::open_folder;
 
 /// Between the parts of an expression: in no path that anybody types.
 const SEPARATOR: u8 = 1;

@@ -50,7 +50,7 @@ pub fn restore(
     let mut arrivals = Vec::new();
     progress.step("unpacking the backup", || {
         let mut arrive = |member: &Path, target: &Path, way: &Path| {
-            let arrival = Arrival::new(archive, member, target, way, account.as_ref())?;
+            let arrival = Arrival::new(host, archive, member, target, way, account.as_ref())?;
             arrivals.push(arrival);
             anyhow::Ok(())
         };

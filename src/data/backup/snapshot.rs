@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,40 +18,36 @@ use crate::system::command::Output;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
+use crate::unprivileged::{self, Revision};
 
-/// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// From the database to the copy.
-    Save,
-    /// From the copy to a database server.
-    Load,
-}
-
-/// Copies the database to `copy`, or the other way.
-pub(super) fn snapshot(
+/// Copies the database to `copy`, a new file. Returns its revision.
+pub(super) fn save(
     host: &Host,
     active: &Generation,
     database: &Database,
-    direction: Direction,
     copy: &Path,
-) -> Result<Output> {
-    let (verb, what) = match direction {
-        Direction::Save => ("save", "copying the database"),
-        Direction::Load => ("load", "bringing the database back"),
-    };
-    let (command, account) = database::snapshot(host, active, database, COPY_LIMIT)?;
-    if direction == Direction::Save {
-        let action = || format!("writing {}", copy.display());
-        let file = File::create_new(copy).with_context(action)?;
-        file.set_permissions(Permissions::from_mode(0o600))
-            .with_context(action)?;
-    }
-    if let Some(account) = account {
-        chown(copy, Some(account.uid), Some(account.gid))
-            .with_context(|| format!("handing {} over", copy.display()))?;
-    }
-    let output = command.args([verb.as_ref(), copy.as_os_str()]).output()?;
+) -> Result<Revision> {
+    let action = || format!("writing {}", copy.display());
+    let file = File::create_new(copy).with_context(action)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .with_context(action)?;
+    let output = database::snapshot(host, active, database, COPY_LIMIT, None)
+        .args(["save"])
+        .output_into(file)?;
+    let said = succeeded(output, "copying the database")?.stderr;
+    Revision::try_from(said.lines().last().unwrap_or_default().to_string())
+}
+
+/// Replaces what a database server has by `copy`.
+fn load(host: &Host, active: &Generation, database: &Database, copy: &Path) -> Result<()> {
+    let file = File::open(copy).with_context(|| format!("opening {}", copy.display()))?;
+    let output = database::snapshot(host, active, database, COPY_LIMIT, Some(file))
+        .args(["load"])
+        .output()?;
+    succeeded(output, "bringing the database back").map(drop)
+}
+
+fn succeeded(output: Output, what: &str) -> Result<Output> {
     if output.succeeded() {
         return Ok(output);
     }
@@ -59,9 +55,10 @@ pub(super) fn snapshot(
     Err(Failure::error(
         Kind::Database,
         format!("{what}: {}", output.stderr.trim()),
-        match missing {
-            true => PROGRAMS_CURE,
-            false => "covalentctl doctor looks at what may be wrong",
+        if missing {
+            PROGRAMS_CURE
+        } else {
+            "covalentctl doctor looks at what may be wrong"
         },
     ))
 }
@@ -77,7 +74,7 @@ pub fn bring_back(
     let staging = Staging::new(host)?;
     let own = staging.path.join(DATABASE_DUMP);
     let action = || format!("copying {}", copy.display());
-    let mut from = file::open_plain(copy)?;
+    let mut from = unprivileged::open(copy)?;
     let mut to = File::create_new(&own).with_context(action)?;
     to.set_permissions(Permissions::from_mode(0o600))
         .with_context(action)?;
@@ -99,9 +96,9 @@ pub(super) fn exchange(
     let before = host.backups().join(format!("database{end}.pgdump"));
     file::make_folder(&host.backups(), 0o700)?;
     let draft = staging.path.join("before.pgdump");
-    snapshot(host, generation, database, Direction::Save, &draft)?;
+    save(host, generation, database, &draft)?;
     fs::copy(&draft, &before).with_context(|| format!("writing {}", before.display()))?;
-    snapshot(host, generation, database, Direction::Load, copy)?;
+    load(host, generation, database, copy)?;
     Ok(before)
 }
 

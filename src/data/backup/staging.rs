@@ -9,7 +9,7 @@ use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
 
-/// A folder of root's that the account can open files in whose names it is told.
+/// A folder of root's alone.
 pub(super) struct Staging {
     pub(super) path: PathBuf,
     _lock: File,
@@ -25,7 +25,7 @@ impl Drop for Staging {
 impl Staging {
     pub(super) fn new(host: &Host) -> Result<Staging> {
         let path = host.state().join("backup");
-        file::make_folder(&path, 0o711)?;
+        file::make_folder(&path, 0o700)?;
         let action = || format!("locking {}", path.display());
         let lock = File::open(&path).with_context(action)?;
         if lock.try_lock().is_err() {

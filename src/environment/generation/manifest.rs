@@ -11,6 +11,7 @@ use super::layout::MANIFEST;
 use crate::environment::interpreter::Interpreter;
 use crate::environment::requirement::Versions;
 use crate::system::file;
+use crate::unprivileged::Revision;
 
 /// The manifest. It is written last: a folder that has one is complete.
 ///
@@ -47,7 +48,7 @@ pub struct Manifest {
     pub launcher: String,
     /// The revision of Covalent's database that it works with.
     #[serde(default)]
-    pub database_revision: Option<String>,
+    pub database_revision: Option<Revision>,
     /// The executors that Covalent loads from it.
     pub executors: Vec<String>,
     /// How long it took.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::layout::MANIFEST;
-use super::{active_folder, entries, verify};
+use super::{active_folder, entries};
 use crate::system::failpoint;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::unprivileged::HOME_PREFIX;
 
 /// Keeps the active generation, the one that was active before it, and the newest others, `keep`
 /// in all, and every one that a process still runs from. Returns what was removed.
@@ -74,7 +75,7 @@ fn garbage(host: &Host) -> Result<Vec<PathBuf>> {
     garbage.extend(
         entries(&host.state())?
             .into_iter()
-            .filter(|path| named(path, verify::HOME_PREFIX)),
+            .filter(|path| named(path, HOME_PREFIX)),
     );
     let next = file::next_link(&host.environment());
     garbage.extend(next.is_symlink().then_some(next));

@@ -1,24 +1,24 @@
 //! Loading the server from a new environment, as the account.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::system::account::Account;
-use crate::system::command::Command;
 use crate::system::failure::{self, Failure, Kind};
 use crate::system::host::Host;
 use crate::system::space;
+use crate::unprivileged::{Child, Revision};
 
 /// Loading everything took 3 s; plugins for the clouds double it, a busy machine much more.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// How the names of the folders start that stand in for the account's home.
-pub(super) const HOME_PREFIX: &str = "verify-";
+/// Bytes of a name at most, as that of a file (limits.h, `NAME_MAX`).
+const LONGEST: usize = 255;
+
+/// Characters that are shown of an answer that is not one.
+const SHOWN: usize = 200;
 
 /// What the new environment answered.
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ pub struct Verified {
     pub executors: Vec<String>,
     /// The revision of the database that its Covalent works with.
     #[serde(default)]
-    pub database_revision: Option<String>,
+    pub database_revision: Option<Revision>,
     /// The top-level modules that it sought, found or not.
     #[serde(default)]
     pub sought: Vec<String>,
@@ -36,27 +36,13 @@ pub struct Verified {
 /// Loads from the environment at `path` what the server loads, as the service account, with a
 /// home of its own.
 pub fn verify(host: &Host, path: &Path) -> Result<Verified> {
-    // Where only root can put something in its place: TMPDIR may name a folder of tasks.
-    let home = tempfile::Builder::new()
-        .prefix(HOME_PREFIX)
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(host.state())
-        .context("making a folder to try the new environment in")?;
-    let mut command = Command::new(path.join("bin/python"), LIMIT)
+    let child = Child::new(host, path.join("bin/python"), LIMIT)
         // It loads site itself, once it has let go of what it inherits.
         .args(["-S".into(), host.launcher().join("verify.py")])
-        .env("HOME", home.path())
-        .env("TMPDIR", home.path())
         .env("VIRTUAL_ENV", path)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .current_dir(home.path());
-    if let Some(account) = Account::service(host)?.filter(|_| rustix::process::geteuid().is_root())
-    {
-        chown(home.path(), Some(account.uid), Some(account.gid))
-            .with_context(|| format!("giving {} to the account", home.path().display()))?;
-        command = command.account(&account);
-    }
-    let output = command.run().map_err(|error| {
+        .with_own_home();
+    let output = child.run().map_err(|error| {
         let error = space::diagnose(error);
         if failure::find(&error).is_some() {
             return error;
@@ -69,6 +55,17 @@ pub fn verify(host: &Host, path: &Path) -> Result<Verified> {
         )
     })?;
     let line = output.stdout.lines().last().unwrap_or_default();
-    serde_json::from_str(line)
-        .with_context(|| format!("understanding the answer {line:?} of verify.py"))
+    let start: String = line.chars().take(SHOWN).collect();
+    let mut verified: Verified = serde_json::from_str(line)
+        .with_context(|| format!("understanding the answer {start:?} of verify.py"))?;
+    // It ran code of packages, and tasks could have had a say.
+    verified.executors.retain(|name| is_name(name));
+    verified.sought.retain(|name| is_name(name));
+    Ok(verified)
+}
+
+/// Whether it can be the name of a module of Python or of an executor.
+fn is_name(text: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    !text.is_empty() && text.len() <= LONGEST && text.chars().all(is_part)
 }

@@ -1,32 +1,74 @@
-//! What the service's account could put in root's way.
+//! Who can change what a path leads to.
 //!
-//! Tasks run as the account, so what root reaches through a folder or a link of the account's may
-//! be anything: /etc, or another folder a moment later.
+//! What root reads, runs or writes through a folder or a link of somebody else's may be anything:
+//! /etc, or another folder a moment later.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::OFlags;
 
-use crate::system::account::{Account, NAME};
-use crate::system::failure::{Failure, Kind};
+use super::failure::{Failure, Kind};
+use super::host::Host;
 
 /// As many as the kernel follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Whether the kernel keeps accounts from linking files that are not theirs (proc_sys_fs(5)).
-const PROTECTED_HARDLINKS: &str = "/proc/sys/fs/protected_hardlinks";
-
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
+/// Fails if somebody else than root can change what `path` leads to: root would run or trust it.
+pub fn require_roots_own(path: &Path) -> Result<()> {
+    // What is there may be somebody's file in a folder of root's.
+    let changeable = match not_roots(path)? {
+        None => fs::metadata(path)
+            .ok()
+            .filter(|found| !is_roots_alone(found))
+            .map(|_| path.to_path_buf()),
+        found => found,
+    };
+    let Some(changeable) = changeable else {
+        return Ok(());
+    };
+    let shown = quoted(&changeable);
+    Err(Failure::error(
+        Kind::Permission,
+        format!(
+            "{} is not used: somebody other than root can change {}",
+            path.display(),
+            changeable.display()
+        ),
+        format!("ls -ld {shown}; sudo chown root:root {shown}; sudo chmod go-w {shown}"),
+    ))
+}
+
+/// Fails if somebody else than root can change what root runs or believes, or what leads there.
+pub fn require_trusted(host: &Host) -> Result<()> {
+    let mut folders = host.trusted().into_iter();
+    let is_root = host.is_real() && rustix::process::geteuid().is_root();
+    folders.try_for_each(|folder| match is_root && folder.exists() {
+        true => require_roots_own(&folder),
+        false => Ok(()),
+    })
+}
+
+/// A path as a word of a shell's command line, whatever somebody has put into a name.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    let text = text.replace(char::is_control, "?").replace('\'', r"'\''");
+    format!("'{text}'")
+}
+
 /// The first folder or link on the way to `path` that somebody else than root can change; none if
 /// only root can say what is there.
-pub(super) fn not_roots(path: &Path) -> Result<Option<PathBuf>> {
+pub fn not_roots(path: &Path) -> Result<Option<PathBuf>> {
     let mut here = PathBuf::from("/");
     let mut ahead = parts(path);
     let mut links = 0;
@@ -70,61 +112,6 @@ pub(super) fn not_roots(path: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// A folder that is open for root to read all that is in it, whatever its path leads to by now.
-/// `way` is how its path was given.
-pub(super) fn open_folder(path: &Path, way: &Path, account: Option<&Account>) -> Result<File> {
-    let action = || format!("opening {}", path.display());
-    // A pipe would be waited for.
-    let folder = File::options()
-        .read(true)
-        .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
-        .open(path)
-        .with_context(action)?;
-    let Some(account) = account else {
-        return Ok(folder);
-    };
-    let owner = folder.metadata().with_context(action)?.uid();
-    if owner != account.uid
-        && let Some(changeable) = not_roots(way)?
-    {
-        return Err(Failure::error(
-            Kind::Settings,
-            format!(
-                "{} leads to a folder that is not the account {NAME}'s; a task may have led \
-                 there, since not only root can change {}",
-                way.display(),
-                changeable.display()
-            ),
-            next_step(way),
-        ));
-    }
-    // Linked into a folder of the account's, a file that only root can read would come back as
-    // the account's.
-    if fs::read_to_string(PROTECTED_HARDLINKS).is_ok_and(|text| text.trim() == "0") {
-        return Err(Failure::error(
-            Kind::Settings,
-            format!(
-                "{PROTECTED_HARDLINKS} is 0: {} may hold links to files that are not the account \
-                 {NAME}'s",
-                path.display()
-            ),
-            "sysctl -w fs.protected_hardlinks=1, which systemd sets as well",
-        ));
-    }
-    Ok(folder)
-}
-
-/// What to type where a path leads to what is not the account's. Where it leads is the tasks'
-/// choice: that is not to be typed.
-pub(super) fn next_step(way: &Path) -> String {
-    format!(
-        "ls -ld {} shows a link, if it is one: remove it if you did not make it. covalentctl doctor \
-         tells what else is not the account {NAME}'s. To keep Covalent's data in another place, \
-         give a folder to the account and name it in /etc/covalent/covalent.env",
-        way.display()
-    )
-}
-
 fn is_roots_alone(folder: &Metadata) -> bool {
     folder.uid() == 0 && folder.mode() & WRITABLE_BY_OTHERS == 0
 }
@@ -148,9 +135,11 @@ fn parts(path: &Path) -> Vec<OsString> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+
+    use crate::system::account::Account;
 
     /// Somebody who is not root.
     pub const TASKS: Account = Account {
@@ -214,19 +203,31 @@ pub(super) mod tests {
 
     #[test]
     #[ignore = "gives folders away, which is root's to do: scripts/test"]
-    fn no_folder_is_read_that_a_task_has_led_to() {
+    fn what_somebody_else_can_change_is_refused_with_the_folder_on_the_way() {
         let tree = machine();
         let path = |name: &str| tree.path().join(name);
-        let open = |path: &Path, way: &Path| open_folder(path, way, Some(&TASKS));
-        let secret = folder(tree.path(), "secret");
-        symlink(&secret, path("home/data")).unwrap();
-        let error = open(&secret, &path("home/data")).unwrap_err();
-        assert!(error.to_string().contains("a task may have led"), "{error}");
-        open(&path("home/data"), &path("home/data")).unwrap_err();
+        folder(tree.path(), "opt/environment");
+        fs::write(path("opt/environment/python"), "").unwrap();
+        let refused = |name: &str| require_roots_own(&path(name)).err().map(|e| e.to_string());
+        assert_eq!(refused("opt/environment/python"), None);
+        chown(path("opt"), None, Some(TASKS.gid)).unwrap();
+        fs::set_permissions(path("opt"), fs::Permissions::from_mode(0o2775)).unwrap();
+        let said = refused("opt/environment/python").unwrap();
+        assert!(said.ends_with(&path("opt").display().to_string()), "{said}");
+        fs::set_permissions(path("opt"), fs::Permissions::from_mode(0o755)).unwrap();
+        give(&path("opt/environment/python")).unwrap();
+        assert!(refused("opt/environment/python").is_some());
+    }
 
-        // An administrator's disk, and a link to it.
-        open(&secret, &secret).unwrap();
-        give(&secret).unwrap();
-        open(&secret, &path("home/data")).unwrap();
+    #[test]
+    fn a_name_is_one_word_for_a_shell() {
+        for (name, word) in [
+            ("/srv/data", "/srv/data"),
+            ("/srv/d; touch ROOTED; #", "'/srv/d; touch ROOTED; #'"),
+            ("/srv/it's", r"'/srv/it'\''s'"),
+            ("/srv/\u{1b}[31m\n", "'/srv/?[31m?'"),
+        ] {
+            assert_eq!(quoted(Path::new(name)), word);
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::system::command::Command;
-use crate::system::host::Host;
+use super::command::Command;
+use super::host::Host;
 
 /// The unit's name.
 pub const UNIT_NAME: &str = "covalent.service";
@@ -36,6 +36,13 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
+}
+
+/// Ends a transient unit of ours, with everything in it.
+pub fn end(unit: &str) {
+    let command = Command::new("systemctl", QUESTION_LIMIT).args(["stop", unit]);
+    // One that has ended by itself is gone.
+    let _ = command.output();
 }
 
 /// Becomes journalctl(1) for what the unit has said; what comes back is why that failed.

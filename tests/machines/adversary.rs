@@ -1,0 +1,391 @@
+//! Root at work while the account of the service, which tasks share, tries to become root.
+//!
+//! Each attack has its control: the same act succeeds against what is started without protection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use machine::{Machine, wait_until};
+
+use machine::packages::{DIST, Family, PYTHON, UPGRADE, boot, status, wait_for_answer};
+
+const FOLDER: &str = "/var/lib/covalent/adversary";
+
+/// The database, below the account's home.
+const DATABASE: &str = "/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+
+/// What systemd and the unit take to notice and to start again.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What is not to be found in anything that root's verbs say, or is put anywhere by them.
+const SECRET: &str = "s3cret-of-root";
+
+/// What can be got, if somebody gets there.
+const TEMPTATIONS: &str = "
+    chmod 0755 /home/alice
+    echo secret >/home/alice/secret
+    echo s3cret-of-root >/root/secret
+    chmod 0600 /root/secret
+    touch /tmp/of-the-machine
+    chmod 0644 /tmp/of-the-machine
+    install -d -o covalent -g covalent /var/lib/covalent/adversary";
+
+/// Code for whoever starts a Python, or an installer, where the account can write. It notes who ran
+/// it.
+const PLANT: &str = "
+    code='import os; open(\"/var/lib/covalent/adversary/ran-%d\" % os.getuid(), \"w\")'
+    site=/var/lib/covalent/site/lib/$(basename /opt/virtualenvs/covalent/lib/python3.*)/site-packages
+    mkdir -p $site
+    for name in sitecustomize usercustomize; do
+        printf '%s\n' \"$code\" >$site/$name.py
+    done
+    for name in sitecustomize usercustomize shlex json sqlite3 tempfile; do
+        printf '%s\n' \"$code\" >/var/lib/covalent/run/$name.py
+    done
+    cd /var/lib/covalent/run
+    printf '[pip]\\nindex-url = \"http://127.0.0.1:9/\"\\n[tool.uv]\\nnot = valid\\n' | tee uv.toml pyproject.toml pip.conf >/dev/null
+    echo 9.9 >.python-version";
+
+/// Makes the account's database say that it is of this revision, and a folder that leads out.
+const REVISION: &str = "
+    database=/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite
+    mkdir -p $database.x
+    python3 -I -c 'import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as database:
+    database.execute(\"UPDATE alembic_version SET version_num = ?\", [sys.argv[2]])' $database \"$1\"";
+
+/// What root did for a way back to an earlier database: a link with the revision in its name.
+const LINK_BY_REVISION: &str = "
+import os, sqlite3, sys
+(revision,) = sqlite3.connect(sys.argv[1]).execute('SELECT version_num FROM alembic_version').fetchone()
+os.link(sys.argv[1], f'{sys.argv[1]}.{revision}')
+";
+
+/// The way out that such a revision is.
+const WAY_OUT: &str = "x/../../../../../../../../etc/adversary";
+
+/// A migration that fails, behind Covalent's newest.
+const MIGRATION: &str = "\
+revision = 'ffffffffffff'
+down_revision = '7e9fb153ecfb'
+branch_labels = depends_on = None
+
+def upgrade():
+    raise RuntimeError('no room for a column')
+";
+
+/// Verbs that leave the server as it is, and what their exit statuses may be.
+const VERBS: [(&str, &[i32]); 17] = [
+    ("status", &[0]),
+    ("status --json", &[0]),
+    ("doctor", &[0, 11]),
+    ("list", &[0]),
+    ("history", &[0]),
+    ("logs --no-pager -n 5", &[0]),
+    ("backup", &[0]),
+    ("apply", &[0]),
+    ("add greeter", &[0]),
+    ("upgrade", &[0]),
+    ("list --json", &[0]),
+    ("remove greeter", &[0, 12]),
+    ("apply --rebuild", &[0]),
+    ("run -- covalent config", &[0]),
+    ("run -- python -c 'import json, sqlite3'", &[0]),
+    ("drain --timeout 1", &[14]),
+    ("drain --resume", &[0]),
+];
+
+type Counts = BTreeMap<String, u64>;
+
+/// Runs a script as the account, outside of the sandbox.
+fn as_account(machine: &Machine, script: &str, argument: &str) -> Result<String> {
+    machine
+        .script(
+            "exec setpriv --reuid=covalent --regid=covalent --clear-groups sh -ec \"$1\" sh \"$2\"",
+        )
+        .arguments([script, argument])
+        .ok()
+}
+
+fn counts(machine: &Machine, name: &str) -> Result<Counts> {
+    let text = machine.ok(&format!("cat {FOLDER}/{name}.json"))?;
+    serde_json::from_str(&text).with_context(|| format!("{name}: {text}"))
+}
+
+/// Waits until the adversary has written what it found after now.
+fn settled(machine: &Machine, name: &str) -> Result<Counts> {
+    machine.ok(&format!("rm -f {FOLDER}/{name}.json"))?;
+    wait_until("the adversary", LIMIT, || counts(machine, name))
+}
+
+/// Runs a verb as root at a terminal and without one, from a folder of the account's. What it says
+/// holds no secret, and nothing that steers a terminal.
+fn verb(machine: &Machine, verb: &str, expected: &[i32]) -> Result<()> {
+    let plain = format!("cd /var/lib/covalent/run; covalentctl {verb} </dev/null");
+    let quoted = plain.replace('\'', r"'\''");
+    for script in [
+        plain,
+        format!("script --quiet --return --command '{quoted}' /dev/null"),
+    ] {
+        let is_plain = !script.starts_with("script");
+        let output = machine
+            .script(&script)
+            .limit(Duration::from_secs(600))
+            .run()?;
+        let code = output.code().unwrap_or(-1);
+        ensure!(expected.contains(&code), "covalentctl {verb}: {output}");
+        let text = output.text();
+        ensure!(
+            !text.contains(SECRET) && !text.contains("root:*"),
+            "covalentctl {verb}: {output}"
+        );
+        ensure!(
+            !text.contains("\u{1b}]0;") && !text.contains('\u{7}'),
+            "covalentctl {verb}: {text:?}"
+        );
+        let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+        ensure!(
+            !is_plain || !text.contains(steers),
+            "covalentctl {verb}: {text:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A child the way that root started them: with its terminal, in the machine's folders, with an open
+/// file and a secret. Everything is got from it.
+fn control(machine: &Machine) -> Result<Counts> {
+    machine.ok("exec 9>>/var/lib/covalentctl/lock
+         script --quiet --return --command '
+             COVALENT_DATABASE_URL=s3cret setpriv --reuid=covalent --regid=covalent \\
+                 --clear-groups sleep 4' /dev/null")?;
+    let got = settled(machine, "successes")?;
+    for attempt in [
+        "read_a_home",
+        "reach_the_machines_tmp",
+        "reach_a_terminal",
+        "reach_a_file_of_roots",
+        "learn_a_secret",
+    ] {
+        ensure!(
+            got.contains_key(attempt),
+            "{attempt} is not even got without protection: {got:?}"
+        );
+    }
+    Ok(got)
+}
+
+/// What only root can see: nothing was put, changed, read or run where the account can't.
+fn nothing_was_taken(machine: &Machine, before: &str) -> Result<()> {
+    ensure!(
+        !machine.exists("/etc/adversary")?,
+        "a link leads out of the account's folder"
+    );
+    ensure!(
+        !machine.exists(&format!("{FOLDER}/ran-0"))?,
+        "root ran the account's code"
+    );
+    let now = machine.ok(STATE_OF_ETC)?;
+    ensure!(now == before, "something was changed:\n{before}\n{now}");
+    Ok(())
+}
+
+/// Owners, modes and contents of what root alone changes, without what its own verbs change.
+const STATE_OF_ETC: &str = "
+    find /etc /root -type f ! -path '/etc/covalent/*' -printf '%p %u %m %n\\n' | sort | sha256sum
+    stat -c '%U %a %h' /etc/shadow /root/secret /etc/passwd";
+
+fn prepared(suite: &str) -> Result<Machine> {
+    let machine = boot(suite)?;
+    Family::Deb.install(&machine, DIST)?;
+    machine.ok(TEMPTATIONS)?;
+    machine.ok("python3 -B /packages/wheel.py /srv/wheels greeter 1.0")?;
+    let settings =
+        "restart = \"manual\"\nnetwork = \"never\"\n[index]\nwheels = [\"/srv/wheels\"]\n";
+    machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    wait_for_answer(&machine, 48008)?;
+    as_account(&machine, PLANT, "")?;
+    Ok(machine)
+}
+
+/// What the account plants is run by whoever works in its folder, and what it links is read.
+fn planted_and_linked(machine: &Machine) -> Result<()> {
+    machine.ok("cd /var/lib/covalent/run; python3 -c 'import shlex'")?;
+    ensure!(
+        machine.exists(&format!("{FOLDER}/ran-0"))?,
+        "not even python3 runs it"
+    );
+    machine.ok(&format!("rm {FOLDER}/ran-0"))?;
+    wait_until("a link to a secret", LIMIT, || {
+        let read = machine.sh("timeout 1 cat /var/lib/covalent/interrupted.json")?;
+        ensure!(read.text().contains(SECRET), "{read}");
+        anyhow::Ok(())
+    })
+}
+
+fn at_the_running_server(machine: &Machine) -> Result<(u64, u64)> {
+    machine.ok(&format!("runuser -u covalent -- touch {FOLDER}/as-task"))?;
+    machine
+        .script(&format!("{PYTHON} /workflows/adversary.py dispatch"))
+        .user("alice")
+        .ok()?;
+    wait_until("the adversary", LIMIT, || counts(machine, "attempts"))?;
+    let controls = control(machine)?;
+    planted_and_linked(machine)?;
+    let before = machine.ok(STATE_OF_ETC)?;
+    let seen = settled(machine, "attempts")?["children seen"];
+    for (name, expected) in VERBS {
+        verb(machine, name, expected).with_context(|| name.to_string())?;
+    }
+    machine.ok("script --quiet --return --command 'covalentctl run -- sleep 1' /dev/null")?;
+    let got = settled(machine, "successes")?;
+    ensure!(
+        got == controls,
+        "the adversary got more than from the controls {controls:?}: {got:?}"
+    );
+    let attempts = settled(machine, "attempts")?;
+    // What asks the database, builds, or runs a command starts at least one, twice.
+    ensure!(
+        attempts["children seen"] >= seen + 16,
+        "it saw too few: {attempts:?}"
+    );
+    nothing_was_taken(machine, &before)?;
+    machine.ok(&format!("runuser -u covalent -- touch {FOLDER}/stop"))?;
+    Ok((attempts.values().sum(), controls.values().sum()))
+}
+
+/// The database says that it is of a revision that leads out of its folder, or steers a terminal.
+fn a_revision_leads_nowhere(machine: &Machine) -> Result<()> {
+    let good = machine.ok("covalentctl status --json | python3 -c '
+        import json, sys; print(json.load(sys.stdin)[\"database\"][\"revision\"])'")?;
+    as_account(machine, REVISION, WAY_OUT)?;
+    machine
+        .script("python3 -I -c \"$1\" \"$2\"")
+        .arguments([LINK_BY_REVISION, DATABASE])
+        .ok()?;
+    ensure!(
+        machine.exists("/etc/adversary")?,
+        "the revision does not even lead there"
+    );
+    machine.ok("rm /etc/adversary")?;
+    let before = machine.ok(STATE_OF_ETC)?;
+    for revision in [WAY_OUT, "aa\u{1b}]0;owned\u{7}"] {
+        as_account(machine, REVISION, revision)?;
+        for (name, expected) in [
+            ("status", &[0][..]),
+            ("doctor", &[11]),
+            ("backup", &[13]),
+            ("rollback", &[12, 13]),
+        ] {
+            verb(machine, name, expected).with_context(|| format!("{revision:?}: {name}"))?;
+        }
+        nothing_was_taken(machine, &before)?;
+    }
+    as_account(machine, REVISION, good.trim()).map(drop)
+}
+
+/// From now on a process of the account, since tasks end with the server.
+fn start_adversary(machine: &Machine) -> Result<()> {
+    machine.ok(&format!(
+        "systemctl stop adversary 2>/dev/null || true
+         rm -f {FOLDER}/stop {FOLDER}/as-task {FOLDER}/*.json
+         systemd-run --quiet --collect --unit adversary -p User=covalent \\
+             {PYTHON} -I /workflows/adversary.py here"
+    ))?;
+    wait_until("the adversary", LIMIT, || counts(machine, "attempts")).map(drop)
+}
+
+/// The unit goes back from a failed migration by itself, while the revision leads out.
+fn returns_from_a_failed_migration(machine: &Machine, before: &str) -> Result<()> {
+    let good = status(machine)?["database"]["revision"]
+        .as_str()
+        .unwrap_or_default()
+        .to_string();
+    let earlier = status(machine)?["environment"]["id"].clone();
+    machine.ok("covalentctl add greeter")?;
+    let newer = status(machine)?["environment"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_string();
+    let python = machine.ok("basename /opt/virtualenvs/covalent/lib/python3.*")?;
+    let file = format!(
+        "/opt/virtualenvs/.covalent/{newer}/lib/{}/site-packages/covalent_migrations/versions/\
+         ffffffffffff_fails.py",
+        python.trim()
+    );
+    machine.write_file(&file, MIGRATION, 0o644)?;
+    as_account(machine, REVISION, WAY_OUT)?;
+    let failed = machine.sh("systemctl restart covalent; sleep 5; systemctl is-active covalent")?;
+    ensure!(failed.stdout.trim() != "active", "{failed}");
+    let journal = machine.ok("covalentctl logs --no-pager -n 100")?;
+    ensure!(
+        journal.contains("is not the revision of a database"),
+        "{journal}"
+    );
+    nothing_was_taken(machine, before)?;
+    // Mended, the same way leads back.
+    as_account(machine, REVISION, &good)?;
+    machine.sh("systemctl restart covalent")?;
+    wait_for_answer(machine, 48008)?;
+    ensure!(status(machine)?["environment"]["id"] == earlier);
+    Ok(())
+}
+
+fn while_it_starts_and_is_upgraded(machine: &Machine) -> Result<(u64, u64)> {
+    start_adversary(machine)?;
+    let controls = control(machine)?.values().sum();
+    start_adversary(machine)?;
+    let before = machine.ok(STATE_OF_ETC)?;
+    returns_from_a_failed_migration(machine, &before)?;
+    let archive = machine.ok("covalentctl backup")?;
+    verb(machine, &format!("restore {}", archive.trim()), &[0])?;
+    verb(machine, "restart", &[0])?;
+    machine.ok("covalentctl add greeter")?;
+    verb(machine, "rollback", &[0])?;
+    machine.ok("systemctl restart covalent")?;
+    nothing_was_taken(machine, &before)?;
+    Family::Deb.install(machine, UPGRADE)?;
+    wait_for_answer(machine, 48008)?;
+    let got = settled(machine, "successes")?;
+    let attempts = settled(machine, "attempts")?;
+    ensure!(got.is_empty(), "{got:?}");
+    ensure!(attempts["children seen"] >= 10, "{attempts:?}");
+    // What the packages' scripts leave of the account's folders is another matter than before.
+    machine.ok("apt-get remove --yes covalent covalent-wheels")?;
+    ensure!(settled(machine, "successes")?.is_empty());
+    machine.ok("apt-get purge --yes covalent; systemctl stop adversary 2>/dev/null || true")?;
+    ensure!(!machine.exists("/etc/adversary")?);
+    let archive = machine.ok("cat /var/backups/covalent-*.tar* | (zstd -dc 2>/dev/null || cat)")?;
+    ensure!(
+        !archive.contains(SECRET),
+        "a purge archives what a link leads to"
+    );
+    ensure!(machine.ok("cat /root/secret")?.trim() == SECRET);
+    Ok((attempts.values().sum(), controls))
+}
+
+fn no_task_becomes_root(suite: &str) -> Result<()> {
+    let machine = prepared(suite)?;
+    let (tasks, first) = at_the_running_server(&machine)?;
+    a_revision_leads_nowhere(&machine)?;
+    let (processes, second) = while_it_starts_and_is_upgraded(&machine)?;
+    println!(
+        "{suite}: {} attempts, {} successes against the controls, 0 against root",
+        tasks + processes,
+        first + second
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn no_task_becomes_root_on_bookworm() -> Result<()> {
+    no_task_becomes_root("bookworm")
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn no_task_becomes_root_on_sid() -> Result<()> {
+    no_task_becomes_root("sid")
+}

@@ -1,0 +1,142 @@
+"""What the account of the service does to whatever root starts: adversary.py dispatch|here.
+
+As a task that an ordinary user dispatches, or as a process of the account. It goes on until the file
+`stop` is in its folder, and writes there, as JSON, how often it tried what (`attempts.json`) and what
+it got (`successes.json`). tests/machines/adversary.rs lays out what can be got, starts the same things
+without protection to see that it is got then, and looks at what only root can see.
+"""
+
+import sys
+
+FOLDER = "/var/lib/covalent/adversary"
+
+
+def attack(folder):
+    """All in one function, so that it travels with the task."""
+    import collections
+    import glob
+    import json
+    import os
+    import stat
+    import time
+
+    home = "/var/lib/covalent"
+    attempts, successes = collections.Counter(), collections.Counter()
+    known = {}
+
+    def read_a_home(process):
+        return open(f"{process}/root/home/alice/secret").read()
+
+    def read_the_settings(process):
+        return open(f"{process}/root/etc/covalent/covalent.env").read()
+
+    def reach_the_machines_tmp(process):
+        return os.stat(f"{process}/root/tmp/of-the-machine")
+
+    def reach_a_terminal(process):
+        for file in glob.glob(f"{process}/fd/*"):
+            there = os.stat(file)
+            if stat.S_ISCHR(there.st_mode) and "/pts/" in os.readlink(file):
+                if there.st_uid != os.getuid():
+                    return os.readlink(file)
+        number = int(open(f"{process}/stat").read().rpartition(")")[2].split()[4])
+        if number and os.stat(f"/dev/pts/{os.minor(number)}").st_uid != os.getuid():
+            return f"the terminal {number} is its own"
+        raise OSError("no terminal")
+
+    def reach_a_file_of_roots(process):
+        for file in glob.glob(f"{process}/fd/*"):
+            target = os.readlink(file)
+            if target.startswith(("/var/lib/covalentctl", "/var/backups", "/root", "/home")):
+                return target
+        raise OSError("none")
+
+    def learn_a_secret(process):
+        if b"s3cret" in open(f"{process}/environ", "rb").read():
+            return "in its environment"
+        raise OSError("none")
+
+    hunts = (
+        read_a_home,
+        read_the_settings,
+        reach_the_machines_tmp,
+        reach_a_terminal,
+        reach_a_file_of_roots,
+        learn_a_secret,
+    )
+
+    def hunt():
+        mine = os.readlink("/proc/self/ns/mnt"), os.getpid()
+        for process in glob.glob("/proc/[0-9]*"):
+            try:
+                namespace = os.readlink(f"{process}/ns/mnt")
+            except OSError:
+                continue  # somebody else's, or gone
+            if known.get(process) == namespace or process == f"/proc/{mine[1]}":
+                continue
+            if namespace == mine[0] and os.path.exists(f"{folder}/as-task"):
+                continue  # the server, and other tasks
+            try:
+                program = open(f"{process}/cmdline").read()
+            except OSError:
+                continue
+            if folder in program:
+                continue  # this one's parent
+            attempts["children seen"] += 1
+            for attempt in hunts:
+                attempts[attempt.__name__] += 1
+                try:
+                    attempt(process)
+                except OSError:
+                    continue
+                successes[attempt.__name__] += 1
+                print(attempt.__name__, repr(program), flush=True)
+            known[process] = namespace
+
+    targets = ("/root/secret", "/etc/shadow", f"{folder}/pipe", f"{folder}/plain")
+    places = [
+        f"{home}/{name}"
+        for name in ("interrupted.json", "unproven", "database.aa.pgdump", "adversary/folder")
+    ]
+
+    def lead_astray(turn):
+        for place in places:
+            attempts["lead_astray"] += 1
+            try:
+                os.symlink(targets[turn % len(targets)], place + ".next")
+                os.replace(place + ".next", place)
+            except OSError:
+                pass  # another one of these is at work
+
+    os.makedirs(folder, exist_ok=True)
+    if not os.path.exists(f"{folder}/pipe"):
+        os.mkfifo(f"{folder}/pipe")
+    with open(f"{folder}/plain", "w") as file:
+        json.dump({"when": "2099-01-01T00:00:00Z", "workflows": [
+            {"dispatch_id": "a\x1b]0;owned\x07", "lattice_name": "b\x1b[31m\nservice  active"}
+        ]}, file)
+    turn, written = 0, 0.0
+    while not os.path.exists(f"{folder}/stop"):
+        hunt()
+        lead_astray(turn)
+        turn += 1
+        if time.monotonic() - written > 0.5:
+            written = time.monotonic()
+            for name, counts in (("attempts", attempts), ("successes", successes)):
+                with open(f"{folder}/{name}.new", "w") as file:
+                    json.dump(counts, file)
+                os.replace(f"{folder}/{name}.new", f"{folder}/{name}.json")
+        time.sleep(0.002)
+    return dict(attempts), dict(successes)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["here"]:
+        attack(FOLDER)
+    else:
+        import covalent as ct
+
+        task = ct.electron(attack)
+        workflow = ct.lattice(lambda folder: task(folder))
+        workflow.__name__ = "evil\x1b]0;owned\x07\nservice  active"
+        print(ct.dispatch(workflow)(FOLDER))
