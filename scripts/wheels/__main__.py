@@ -58,8 +58,8 @@ def main() -> None:
         check([SHIPPED_LOCK], [BUILT, WHEELHOUSE], Path(scratch))
         locks = [SHIPPED_LOCK, *sorted(SHIPPED_PLUGIN_LOCKS.iterdir())]
         check(locks, [BUILT, WHEELHOUSE, PLUGIN_WHEELHOUSE], Path(scratch))
-    LICENCES.write_text(licences.report([*BUILT.iterdir(), *WHEELHOUSE.iterdir()]))
-    PLUGIN_LICENCES.write_text(licences.report(PLUGIN_WHEELHOUSE.iterdir()))
+    LICENCES.write_text(licences_of(BUILT, WHEELHOUSE))
+    PLUGIN_LICENCES.write_text(licences_of(PLUGIN_WHEELHOUSE))
     SUMMARY.write_text(summary(wheels) + plugin_summary(plugins, plugin_wheels))
 
 
@@ -173,6 +173,15 @@ def check(locks: list[Path], folders: list[Path], scratch: Path) -> None:
     for python in PYTHONS:
         target = [f"--python-version={python}", f"--python-platform=x86_64-manylinux_2_{NEWEST_GLIBC}"]
         run(UV / "uv", "pip", "sync", *options, *target, "--target", scratch / python, *locks)
+
+
+def licences_of(*folders: Path) -> str:
+    introduction = (
+        "The Python packages in these wheels, and the licence that each declares. The\n"
+        "texts of the licences follow, as the wheels hold them.\n"
+    )
+    wheels = (wheel for folder in folders for wheel in folder.iterdir())
+    return licences.report(introduction, map(licences.in_wheel, wheels))
 
 
 def summary(wheels: list[Wheel]) -> str:

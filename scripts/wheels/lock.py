@@ -39,7 +39,7 @@ def read(lock: Path) -> list[Pin]:
 
 def merge(locks: list[list[Pin]]) -> list[Pin]:
     """The pins of several locks that agree: each once, for every Python of any lock."""
-    merged = {}
+    merged: dict[tuple[str, str], Pin] = {}
     for pin in (pin for pins in locks for pin in pins):
         known = merged.get((pin.name, pin.version), pin)
         pythons = [python for python in PYTHONS if python in {*known.pythons, *pin.pythons}]

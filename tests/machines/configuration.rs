@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use machine::Machine;
-use machine::packages::{DIST, Family, boot, property};
+use machine::packages::{installed, property};
 
 const FILE: &str = "/etc/covalent/covalent.env";
 
@@ -31,8 +31,7 @@ fn upgrade(machine: &Machine, package: &str) -> Result<String> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn an_edited_file_stays_and_an_unedited_one_follows_without_a_question() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
 
     upgrade(&machine, &next_package(&machine, 3)?)?;
     let followed = machine.read_file(FILE)?;

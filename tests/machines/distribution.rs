@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::Machine;
 
-use machine::packages::{
-    DIST, Family, PLUGINS, builder, executors, run_workflows, status, wait_for_answer,
-};
+use machine::packages::{PLUGINS, builder, executors, run_workflows, status, wait_for_answer};
 
 /// A release takes 150 MB from the mirror, and unpacks most of the root again.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(1500);
@@ -15,8 +13,7 @@ const UPGRADE_LIMIT: Duration = Duration::from_secs(1500);
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn an_upgrade_from_bookworm_to_trixie_keeps_everything_and_asks_nothing() -> Result<()> {
-    let machine = builder("bookworm").host_network().boot()?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = builder("bookworm").installed().host_network().boot()?;
     machine.ok(&format!(
         "apt-get install --yes {PLUGINS}/covalent-ssh-plugin_*.deb {PLUGINS}/covalent-plugin-wheels_*.deb"
     ))?;

@@ -1,18 +1,47 @@
 //! The first installation, and a server that runs workflows afterwards.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, wait_until};
 
 use machine::packages::{
-    DIST, Family, PYTHON, boot, open_sockets, property, run_workflows, status, wait_for_answer,
+    DIST, Family, PYTHON, boot, builder, installed, open_sockets, property, run_workflows, status,
+    wait_for_answer,
 };
 
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn on_bookworm() -> Result<()> {
     installation(Family::Deb, "bookworm", "3.11")
+}
+
+/// All that lies on a machine's disk, but for records of what happened; names that are made up are made equal.
+const FILES: &str = "
+    find / -xdev \\( -path /tmp -o -path /var/log -o -path /var/tmp -o -path /var/lib/systemd \\) -prune \\
+        -o -printf '%M %u:%g %p %l\\n' |
+        sed -e \"s/$(basename \"$(readlink /opt/virtualenvs/covalent)\")/GENERATION/g\" \\
+            -e 's|/dask-scratch-space/worker-[^./ ]*|/dask-scratch-space/WORKER|' | sort";
+
+/// What other tests begin with is what they would have after an installation and a reboot.
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn an_installed_root_is_what_an_installation_leaves() -> Result<()> {
+    let ready = installed("bookworm")?;
+    wait_for_answer(&ready, 48008)?;
+    let mut machine = builder("bookworm").beside(&ready).boot()?;
+    Family::Deb.install(&machine, DIST)?;
+    machine.reboot()?;
+    wait_for_answer(&machine, 48008)?;
+    let (found, expected) = (ready.ok(FILES)?, machine.ok(FILES)?);
+    let found: BTreeSet<&str> = found.lines().collect();
+    let expected: BTreeSet<&str> = expected.lines().collect();
+    let differences: Vec<_> = found.symmetric_difference(&expected).collect();
+    ensure!(differences.is_empty(), "{differences:#?}");
+    let identity = |machine: &Machine| machine.ok("cat /etc/machine-id");
+    ensure!(identity(&ready)? != identity(&machine)?);
+    Ok(())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{ADDRESS, Machine, NEIGHBOUR, wait_until};
 
-use machine::packages::{DIST, Family, PLUGINS, PYTHON, boot, builder, wait_for_answer};
+use machine::packages::{PLUGINS, PYTHON, builder, installed, wait_for_answer};
 
 /// Which TCP ports of that address take a connection.
 const SCAN: &str = "\
@@ -25,9 +25,9 @@ const SSH: u16 = 22;
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn a_second_machine_is_reached_by_ssh_and_reaches_what_is_opened() -> Result<()> {
-    let server = boot("bookworm")?;
+    let server = installed("bookworm")?;
     server.ok(&format!(
-        "apt-get install --yes {DIST}/*.deb {PLUGINS}/covalent-ssh-plugin_*.deb \
+        "apt-get install --yes {PLUGINS}/covalent-ssh-plugin_*.deb \
              {PLUGINS}/covalent-plugin-wheels_*.deb"
     ))?;
     let key = "/var/lib/covalent/.ssh/id_ed25519";
@@ -37,8 +37,10 @@ fn a_second_machine_is_reached_by_ssh_and_reaches_what_is_opened() -> Result<()>
          runuser -u covalent -- ssh-keygen -q -t ed25519 -N '' -f {key}
          cat {key}.pub"
     ))?;
-    let other = builder("bookworm").neighbour_of(&server)?.boot()?;
-    Family::Deb.install(&other, DIST)?;
+    let other = builder("bookworm")
+        .installed()
+        .neighbour_of(&server)?
+        .boot()?;
     other.ok("systemctl disable --now covalent
          apt-get install --yes /srv/packages/openssh-server/*.deb
          useradd --create-home --shell /bin/bash bob

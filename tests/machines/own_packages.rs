@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, UPGRADE, boot, expect, property, run_workflows, wait_for_answer,
+    DIST, Family, UPGRADE, boot, expect, installed, property, run_workflows, wait_for_answer,
 };
 
 /// Where the machine has its own wheels.
@@ -27,8 +27,7 @@ fn run(machine: &Machine, command: &str) -> Result<String> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn they_come_stay_are_renewed_and_go() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     for version in ["1.0", "1.1"] {
         wheel(&machine, &["greeter", version])?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use machine::packages::{
-    DIST, Family, PYTHON, builder, expect, in_project, run_workflows, status, wait_for_answer,
+    PYTHON, builder, expect, in_project, run_workflows, status, wait_for_answer,
 };
 
 const ENVIRONMENT: &str = "/etc/covalent/covalent.env";
@@ -64,8 +64,8 @@ fn ask(machine: &Machine, question: &str) -> Result<String> {
 fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result<()> {
     let machine = builder("bookworm")
         .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
+        .installed()
         .boot()?;
-    Family::Deb.install(&machine, DIST)?;
     machine.ok("apt-get install --yes /srv/packages/postgresql/*.deb
          runuser -u postgres -- psql --command \"CREATE ROLE covalent LOGIN PASSWORD 's3cret/%'\"
          runuser -u postgres -- createdb --owner covalent covalent")?;

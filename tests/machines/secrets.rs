@@ -4,9 +4,7 @@ use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use serde_json::{Map, Value};
 
-use machine::packages::{
-    DIST, Family, PYTHON, builder, in_project, run_workflows, wait_for_answer,
-};
+use machine::packages::{PYTHON, builder, in_project, run_workflows, wait_for_answer};
 
 /// Looks for the word in its own variables, and in what every process of the account was started
 /// with. Prints how many of those could be read, and who knows the word.
@@ -109,8 +107,8 @@ print(result.status, result.result)
 fn tasks_stay_in_their_sandbox() -> Result<()> {
     let machine = builder("bookworm")
         .bind_read_only(in_project("target/added/numba"), COMPILER)
+        .installed()
         .boot()?;
-    Family::Deb.install(&machine, DIST)?;
     machine.write_file("/home/alice/spy.py", SPY, 0o644)?;
     machine.write_file("/home/alice/intrude.py", INTRUDE, 0o644)?;
     machine.write_file(

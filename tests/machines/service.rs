@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use machine::{Machine, wait_until};
 
 use machine::packages::{
-    DIST, Family, PYTHON, UPGRADE, boot, expect, property, status, wait_for_answer,
+    Family, PYTHON, UPGRADE, expect, installed, property, status, wait_for_answer,
 };
 
 /// Dispatches a workflow whose second task waits for a file in the account's home.
@@ -89,8 +89,7 @@ fn let_go(machine: &Machine, name: &str) -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn loses_nothing_and_says_what_it_interrupted() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     an_upgrade_waits_for_what_runs(&machine)?;
     drained(&machine)?;
     let finished = interrupted(&machine)?;

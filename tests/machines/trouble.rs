@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, UPGRADE, boot, expect, property, run_workflows, wait_for_answer,
+    DIST, Family, UPGRADE, boot, expect, installed, property, run_workflows, wait_for_answer,
 };
 
 /// The environment is as it was, and the server still runs workflows from it.
@@ -45,8 +45,7 @@ fn a_python_that_is_too_old_is_refused() -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn what_an_administrator_gets_wrong_is_told_and_harms_nothing() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     let active = machine.ok("readlink /opt/virtualenvs/covalent")?;
     let settings = "/etc/covalent/covalentctl.toml";
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, run, wait_until};
 
-use machine::packages::{DIST, Family, boot, in_project, run_workflows};
+use machine::packages::{in_project, installed, run_workflows};
 
 /// How long the page may take to show what it has fetched.
 const PAGE_LIMIT: Duration = Duration::from_secs(60);
@@ -52,8 +52,7 @@ fn page(machine: &Machine, address: &str, picture: &str) -> Result<String> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn shows_a_completed_workflow() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     run_workflows(&machine, Some("sublattice"))?;
     let list = machine
         .ok("curl --silent --fail 'http://localhost:48008/api/v1/dispatches/list?count=1'")?;

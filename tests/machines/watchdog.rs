@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, Family, boot, property, run_workflows, wait_for_answer};
+use machine::packages::{installed, property, run_workflows, wait_for_answer};
 
 /// A plugin that makes the server accept connections and answer none, once, when told to: its
 /// expression takes for ever, and lets no other thread run.
@@ -37,8 +37,7 @@ fn wait_for_another(machine: &Machine, killed: &str) -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn a_silent_server_is_replaced_and_says_what_it_was_at() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     let folder = "/var/lib/covalent/.config/covalent/executor_plugins";
     machine.write_file(&format!("{folder}/hang.py"), HANG, 0o644)?;
     machine.ok("systemctl restart covalent")?;

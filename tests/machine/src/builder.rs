@@ -7,6 +7,7 @@ use anyhow::{Context, Error, Result, ensure};
 
 use crate::availability::available;
 use crate::directory::{self, Directory};
+use crate::layer;
 use crate::machine::Machine;
 use crate::root::Root;
 use crate::slot::Slot;
@@ -34,9 +35,9 @@ pub const NEIGHBOUR: &str = "192.0.2.1";
 #[must_use = "a machine is made by `boot`"]
 pub struct Builder {
     suite: String,
+    installed: bool,
     network: Network,
     beside: bool,
-    one_processor: bool,
     binds: Vec<Bind>,
 }
 
@@ -63,11 +64,18 @@ impl Builder {
     pub(crate) fn new(suite: &str) -> Builder {
         Builder {
             suite: suite.to_owned(),
+            installed: false,
             network: Network::Own,
             beside: false,
-            one_processor: false,
             binds: Vec::new(),
         }
+    }
+
+    /// Begins as after an installation of the packages of `dist` on a Debian suite: the server starts
+    /// when the machine boots.
+    pub fn installed(mut self) -> Builder {
+        self.installed = true;
+        self
     }
 
     /// Shares the host's network, ports and name servers included, in place of
@@ -111,24 +119,22 @@ impl Builder {
         self
     }
 
-    /// Leaves it the first of the host's processors alone, and the others to other machines,
-    /// whatever it does.
-    pub fn on_one_processor(mut self) -> Builder {
-        self.one_processor = true;
-        self
-    }
-
     /// Boots it, and waits until systemd says that it is up. Before that it may
-    /// wait for other machines to end, and for `scripts/root` to make its root.
+    /// wait for its root to be made, and for other machines to end.
     pub fn boot(self) -> Result<Machine> {
         available().map_err(Error::msg)?;
         let machines = directory::machines()?;
+        // Before a place is taken: to install the packages takes one.
+        let root = if self.installed {
+            layer::installed(&self.suite)?
+        } else {
+            Root::of(&self.suite)?
+        };
         let slot = if self.beside {
             None
         } else {
             Some(Slot::take(&machines)?)
         };
-        let root = Root::of(&self.suite)?;
         let directory = Directory::create(&machines, &self.suite)?;
         let arguments = self.arguments(&directory.name())?;
         let arguments = arguments.iter().map(OsString::as_os_str);
@@ -154,9 +160,6 @@ impl Builder {
             Network::Own | Network::Of(_) => "off",
         };
         arguments.push(format!("--resolv-conf={names}").into());
-        if self.one_processor {
-            arguments.push("--cpu-affinity=0".into());
-        }
         for bind in &self.binds {
             arguments.push(bind.argument()?);
         }

@@ -25,6 +25,7 @@ mod availability;
 mod builder;
 mod command;
 mod directory;
+mod layer;
 mod leader;
 mod machine;
 pub mod packages;

@@ -75,7 +75,12 @@ pub fn boot(suite: &str) -> Result<Machine> {
     builder(suite).boot()
 }
 
-/// The same, before it boots.
+/// A machine of a Debian suite on which the packages are installed and the server runs, without a network.
+pub fn installed(suite: &str) -> Result<Machine> {
+    builder(suite).installed().boot()
+}
+
+/// The same as [`boot`], before it boots.
 pub fn builder(suite: &str) -> Builder {
     Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)

@@ -1,5 +1,7 @@
 //! Booting, and all that ends a boot.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -44,6 +46,18 @@ impl Machine {
 
     /// Shuts down in order and returns what the console showed.
     pub fn power_off(self) -> Result<String> {
+        self.shut_down()?;
+        Ok(self.console())
+    }
+
+    /// Shuts down in order and moves all that it has written to `place`, on the same file system.
+    pub(crate) fn power_off_into(self, place: &Path) -> Result<()> {
+        self.shut_down()?;
+        fs::rename(self.directory.path.join("upper"), place)?;
+        Ok(())
+    }
+
+    fn shut_down(&self) -> Result<()> {
         self.sh("systemctl poweroff")?;
         wait_until("the machine to be off", SHUTDOWN_LIMIT, || {
             if self.directory.ended() {
@@ -52,8 +66,7 @@ impl Machine {
                 Err("still on")
             }
         })
-        .with_context(|| self.last_words())?;
-        Ok(self.console())
+        .with_context(|| self.last_words())
     }
 
     /// Waits for a first process other than the one known so far, and until

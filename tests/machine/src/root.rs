@@ -21,9 +21,9 @@ pub(crate) fn project() -> &'static Path {
 /// A base root, kept from being replaced while this value lives.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// Its directory.
+    /// Its directory; before it those of layers above it, with colons between (`lowerdir=` of overlayfs).
     pub path: PathBuf,
-    _lock: Option<File>,
+    _locks: Vec<File>,
 }
 
 impl Root {
@@ -47,7 +47,20 @@ impl Root {
             "{} is not a root file system",
             path.display()
         );
-        Ok(Root { path, _lock: None })
+        Ok(Root {
+            path,
+            _locks: Vec::new(),
+        })
+    }
+
+    /// This root with a layer above it, which is kept as long.
+    pub fn under(mut self, layer: &Path, lock: File) -> Root {
+        let mut path = layer.as_os_str().to_owned();
+        path.push(":");
+        path.push(&self.path);
+        self.path = path.into();
+        self._locks.push(lock);
+        self
     }
 
     fn made(suite: &str) -> Result<Root> {
@@ -63,7 +76,7 @@ impl Root {
             .with_context(|| format!("cannot lock {}", lock_file.display()))?;
         Ok(Root {
             path: roots.join(suite),
-            _lock: Some(lock),
+            _locks: vec![lock],
         })
     }
 }

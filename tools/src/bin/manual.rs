@@ -1,5 +1,5 @@
 //! Writes the manual pages and the shells' completions into a folder, from the definitions of
-//! the command line: `cargo run --example manual -- FOLDER`.
+//! the command line. For scripts/build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,11 +63,18 @@ fn write_page(command: &Command, folder: &Path, sections: &str) -> Result<()> {
     let mut page = Vec::new();
     Man::new(command.clone())
         .title(name.to_uppercase())
-        .source(format!("covalentctl {}", env!("CARGO_PKG_VERSION")))
+        .source(source())
         .render(&mut page)
         .with_context(|| format!("rendering {name}"))?;
     page.extend_from_slice(sections.as_bytes());
     fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The program and its version.
+fn source() -> String {
+    let command = Arguments::command();
+    let version = command.get_version().unwrap_or_default();
+    format!("covalentctl {version}")
 }
 
 /// The sections of the program's page that clap knows nothing of.
@@ -82,7 +89,7 @@ fn sections() -> String {
         text += &format!(".TP\n.I {}\n{}\n", escape(path), escape(what));
     }
     text += ".SH SETTINGS\nThe file as it is installed:\n.PP\n.nf\n";
-    for line in include_str!("../systemd/covalentctl.toml").lines() {
+    for line in include_str!("../../../systemd/covalentctl.toml").lines() {
         text += &format!("{}\n", escape(line));
     }
     text + ".fi\n.SH \"SEE ALSO\"\n.BR systemctl (1),\n.BR journalctl (1),\n.BR systemd.exec (5)\n"

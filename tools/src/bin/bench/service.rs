@@ -44,7 +44,7 @@ const OURS: Service = Service {
 /// Measures each beside its peer.
 pub fn compare(rounds: u32, idle: u64) -> Result<()> {
     let machine = builder("bookworm")
-        .bind_read_only(in_project("examples/bench/service"), "/bench")
+        .bind_read_only(in_project("tools/src/bin/bench/service"), "/bench")
         .boot()?;
     Family::Deb.install(&machine, DIST)?;
     own::install(&machine).context("making Covalent's own service")?;
