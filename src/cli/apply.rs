@@ -21,7 +21,8 @@ use crate::system::progress::Progress;
 /// requirement files in /usr/share/covalent/requirements.d and /etc/covalent/requirements.d. If
 /// the active environment is that, nothing happens. Otherwise a new one is built beside it, from
 /// the package covalent-wheels or from a package index, tried, and put into its place; then the
-/// server is restarted if it was running. What somebody installed with pip is carried over. If anything fails, the active environment stays.
+/// server is restarted if it was running. What somebody installed with pip is carried over. If
+/// anything fails, the active environment stays.
 #[derive(Args, Debug)]
 pub struct Apply {
     /// For the unit: check covalent.env too, and succeed if an environment works, new or old

@@ -14,9 +14,9 @@ use crate::system::systemd;
 ///
 /// The server is restarted from it if it was running. Where the database was migrated in between,
 /// the database of before is put back too, and the one of now is kept beside it. The service does
-/// the same by itself when a migration fails. The environment
-/// stays until something new is wanted: an upgrade of a package, another requirement, another
-/// Python. To go forward again: covalentctl rollback with the name of the newer one.
+/// the same by itself when a migration fails. The environment stays until something new is wanted:
+/// an upgrade of a package, another requirement, another Python. To go forward again: covalentctl
+/// rollback with the name of the newer one.
 #[derive(Args, Debug)]
 pub struct Rollback {
     /// The start of the name of an environment in `covalentctl history`; without it, the one

@@ -1,6 +1,7 @@
 //! What the environment should be, and how it becomes that.
 
 pub(crate) mod apply;
+pub(crate) mod carried;
 pub(crate) mod diagnosis;
 pub(crate) mod generation;
 pub(crate) mod interpreter;

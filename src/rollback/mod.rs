@@ -7,7 +7,7 @@ use self::database::DatabaseRollback;
 use anyhow::{Context, Result};
 
 use crate::data::database::sweep;
-use crate::environment::apply::carry;
+use crate::environment::carried::carry;
 use crate::environment::generation::Generation;
 use crate::environment::own_requirements;
 use crate::environment::state::{FailedAttempt, Held, State};
