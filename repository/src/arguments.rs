@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,9 +8,9 @@ use clap::{ArgGroup, Parser};
 
 use crate::check;
 use crate::index::Suite;
-use crate::keys::{Keys, joined};
+use crate::keys::Keys;
 use crate::publish::publish;
-use crate::settings::Settings;
+use crate::settings::{Settings, address, fingerprint};
 
 /// Put packages into an apt and a dnf repository that any static web server can serve
 #[derive(Debug, Parser)]
@@ -62,17 +61,17 @@ pub struct Arguments {
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with = "directory")]
     retire_key: Option<String>,
 
-    /// Sign the indexes anew, without any other change
+    /// Sign the indexes anew, without any other change, if all is as it was published
     #[arg(long)]
     resign: bool,
 
-    /// Check the signatures, and that nothing expires soon; ends with status 2 if something does
+    /// Check that all is as it was published, and expires late; ends with status 2 if something is to be done
     #[arg(long)]
     check: bool,
-}
 
-fn fingerprint(text: &str) -> Result<String, Infallible> {
-    Ok(joined(text))
+    /// Go on from a signed tree that is not the latest: one from a backup, or from another address
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl Arguments {
@@ -92,16 +91,18 @@ impl Arguments {
             }
             return Ok(ExitCode::SUCCESS);
         };
-        if self.check {
-            return check::check(&directory);
-        }
+        let address = self.address.map(|text| address(&text));
         let settings = Settings {
             suite: self.suite,
-            address: self.address,
+            address: address.transpose()?,
             keep: usize::from(self.keep),
             valid_days: self.valid_days,
             resign: self.resign,
+            adopt: self.adopt,
         };
+        if self.check {
+            return check::check(&directory, &keys, &settings);
+        }
         publish(&directory, &self.packages, &keys, &settings)?;
         Ok(ExitCode::SUCCESS)
     }
