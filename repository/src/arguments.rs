@@ -29,9 +29,13 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Suite::Stable)]
     suite: Suite,
 
-    /// Where machines reach the repository [default: as published before]
+    /// Where machines reach the repository: https://... [default: as published before]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
+
+    /// Take an address without TLS, where anyone on the way can replace what root runs: install.sh
+    #[arg(long, requires = "address")]
+    insecure_http: bool,
 
     /// How many versions of a package to keep in a suite
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -91,7 +95,7 @@ impl Arguments {
             }
             return Ok(ExitCode::SUCCESS);
         };
-        let address = self.address.map(|text| address(&text));
+        let address = self.address.map(|text| address(&text, self.insecure_http));
         let settings = Settings {
             suite: self.suite,
             address: address.transpose()?,

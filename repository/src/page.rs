@@ -11,9 +11,17 @@ use crate::key::{Key, spaced};
 use crate::keyring;
 use crate::package::Family;
 use crate::publication::Publication;
+use crate::settings::is_insecure;
 use crate::tool::{output, tool};
 
 const TEMPLATE: &str = include_str!("../web/index.html");
+
+// How `install.sh` comes to a machine, where TLS keeps it whole on the way, and where nothing does.
+const FETCH: &str = include_str!("../web/fetch.html");
+const BRING: &str = include_str!("../web/bring.html");
+
+/// What `install.sh` does, to be typed. It begins with keys that only TLS keeps whole on the way.
+const BY_HAND: &str = include_str!("../web/by-hand.html");
 
 /// The package whose changelog is shown.
 const MAIN: &str = "covalent";
@@ -65,7 +73,14 @@ pub fn render(page: &Page) -> Result<String> {
             )
         })
         .collect();
+    let (fetch, by_hand) = if is_insecure(page.address) {
+        (BRING, "")
+    } else {
+        (FETCH, BY_HAND)
+    };
     Ok(TEMPLATE
+        .replace("@FETCH@\n", fetch)
+        .replace("@BY_HAND@\n", by_hand)
         .replace("@ADDRESS@", &escaped(page.address))
         .replace("@FINGERPRINTS@", fingerprints.trim_end())
         .replace("@NEWEST@", &newest(page.listings))

@@ -114,7 +114,7 @@ impl Fixture {
 
     /// Publishes packages for this fixture's address, with more options.
     pub fn add(&self, options: &[&str], packages: &[PathBuf]) -> Result<String> {
-        let to = ["--address", &self.address];
+        let to = ["--insecure-http", "--address", &self.address];
         let words = to.iter().chain(options);
         let mut arguments: Vec<PathBuf> = words.map(PathBuf::from).collect();
         arguments.push(self.tree());

@@ -212,6 +212,7 @@ fn a_subkey_signs_for_a_key_that_certifies_only() -> Result<()> {
     let key = fixture.fingerprints()?[0].clone();
     let publish = || {
         fixture.try_publish(&[
+            "--insecure-http",
             "--address",
             &fixture.address,
             &fixture.tree().display().to_string(),

@@ -134,7 +134,7 @@ fn an_address_is_no_markup() -> Result<()> {
         "https://x/a b",
     ] {
         let tree = fixture.tree().display().to_string();
-        let output = fixture.try_publish(&["--address", address, &tree])?;
+        let output = fixture.try_publish(&["--insecure-http", "--address", address, &tree])?;
         ensure!(
             !output.status.success() && said(&output).contains("is not the address"),
             "{}",
@@ -142,4 +142,28 @@ fn an_address_is_no_markup() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[test]
+fn nobody_is_told_to_fetch_without_tls_what_root_runs() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let tree = fixture.tree().display().to_string();
+    let arguments = ["--address", &fixture.address, &tree];
+    let output = fixture.try_publish(&arguments)?;
+    let said = said(&output);
+    ensure!(
+        !output.success() && said.contains("has no TLS") && said.contains("--insecure-http"),
+        "{said}"
+    );
+    ensure!(fixture.find(&[])?.is_empty(), "something was published");
+    fixture.publish(&[&["--insecure-http"], &arguments[..]].concat())?;
+    let page = fixture.text("index.html")?;
+    for words in ["curl", "install.sh\n", "RPM-GPG-KEY", "keyrings/"] {
+        ensure!(!page.contains(words), "{words:?}: {page}");
+    }
+    for words in ["has no TLS", "<code>scp</code>", "sudo sh install.sh</pre>"] {
+        ensure!(page.contains(words), "{words:?} is missing: {page}");
+    }
+    // What was accepted once is not asked for every week.
+    fixture.publish(&["--resign", &tree]).map(drop)
 }

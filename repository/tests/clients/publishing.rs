@@ -273,7 +273,7 @@ fn the_web_server_reads_all_of_it_whatever_the_umask() -> Result<()> {
         .arg(env!("CARGO_BIN_EXE_publish"))
         .arg("--keys")
         .arg(fixture.keys())
-        .args(["--address", &fixture.address])
+        .args(["--insecure-http", "--address", &fixture.address])
         .arg(fixture.tree())
         .args(packages))?;
     let mode =

@@ -28,7 +28,7 @@ fn an_older_tree_is_known_by_what_is_kept_beside_the_keys() -> Result<()> {
         refused(verb, &older, "an older tree was put back")?;
     }
     let empty = fixture.path("empty");
-    let options = ["--address", &fixture.address];
+    let options = ["--insecure-http", "--address", &fixture.address];
     let output = fixture.try_publish(&[&options[..], &[&empty.display().to_string()]].concat())?;
     ensure!(
         said(&output).contains("empty is empty. Take the latest"),
