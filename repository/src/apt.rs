@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::index::{Entry, Suite, newest};
-use crate::keys::{Key, Keys};
+use crate::index::{Entry, Suite, Suites, newest};
+use crate::key::Key;
+use crate::keys::Keys;
 use crate::package::{Family, Package, sha256};
 use crate::publication::Publication;
 use crate::settings::Settings;
@@ -26,32 +27,43 @@ const DIGESTS: [&str; 6] = [
     "APT::FTPArchive::SHA512=false",
 ];
 
+/// What a client asks for by name in the folder of a suite.
+const HEADS: [&str; 3] = ["InRelease", "Release", "Release.gpg"];
+
 /// Seconds of a day.
 const DAY: u32 = 24 * 60 * 60;
 
-/// The packages of a suite, as the tree's index lists them.
-pub fn read(tree: &Path, suite: Suite) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::new();
-    for architecture in Family::Deb.architectures() {
-        let path = tree
-            .join(index_folder(suite, architecture))
-            .join("Packages");
-        // The first publication has none before it.
-        if path.exists() {
-            let what = || format!("reading {}", path.display());
-            let text = fs::read_to_string(&path).with_context(what)?;
-            for entry in stanzas(&text).with_context(what)? {
-                if !entries.contains(&entry) {
-                    entries.push(entry);
+/// The packages of each suite, as the tree's indexes list them.
+pub fn read(tree: &Path) -> Result<Suites> {
+    let mut suites = Suites::new();
+    for suite in Suite::ALL {
+        let entries: &mut Vec<Entry> = suites.entry(suite).or_default();
+        for architecture in Family::Deb.architectures() {
+            let path = tree
+                .join(index_folder(suite, architecture))
+                .join("Packages");
+            // The first publication has none before it.
+            if path.exists() {
+                let what = || format!("reading {}", path.display());
+                let text = fs::read_to_string(&path).with_context(what)?;
+                for entry in stanzas(&text).with_context(what)? {
+                    if !entries.contains(&entry) {
+                        entries.push(entry);
+                    }
                 }
             }
         }
     }
-    Ok(entries)
+    Ok(suites)
+}
+
+/// The folder of a suite.
+fn folder(suite: Suite) -> PathBuf {
+    Path::new("apt/dists").join(suite.name())
 }
 
 fn index_folder(suite: Suite, architecture: &str) -> PathBuf {
-    format!("apt/dists/{}/main/binary-{architecture}", suite.name()).into()
+    folder(suite).join(format!("main/binary-{architecture}"))
 }
 
 /// The entries of an index of apt's.
@@ -79,22 +91,19 @@ fn stanzas(text: &str) -> Result<Vec<Entry>> {
     all.map(stanza).collect()
 }
 
-/// Every path of the tree that the suites name, from the tree itself.
-pub fn named(tree: &Path) -> Result<BTreeSet<PathBuf>> {
+/// Every path of the tree that the suites, which have these packages, name.
+pub fn named(publication: &Publication, suites: &Suites) -> Result<BTreeSet<PathBuf>> {
     let mut named = BTreeSet::new();
-    for suite in Suite::ALL {
-        named.extend(
-            read(tree, suite)?
-                .into_iter()
-                .map(|entry| Path::new("apt").join(entry.path)),
-        );
-        let release = PathBuf::from(format!("apt/dists/{}", suite.name()));
-        for name in ["Release", "Release.gpg", "InRelease"] {
-            named.insert(release.join(name));
-        }
-        let text = fs::read_to_string(tree.join(&release).join("Release")).unwrap_or_default();
+    for (suite, entries) in suites {
+        let paths = entries.iter().map(|entry| &entry.path);
+        named.extend(paths.map(|path| Path::new("apt").join(path)));
+        let folder = folder(*suite);
+        named.extend(HEADS.map(|head| folder.join(head)));
+        let release = publication.path(folder.join("Release"));
+        let text = fs::read_to_string(&release)
+            .with_context(|| format!("reading {}", release.display()))?;
         for (digest, path) in listed(&text) {
-            let path = release.join(path);
+            let path = folder.join(path);
             named.insert(by_hash(&path, digest));
             named.insert(path);
         }
@@ -115,39 +124,33 @@ fn by_hash(index: &Path, digest: &str) -> PathBuf {
     index.with_file_name("by-hash").join("SHA256").join(digest)
 }
 
-/// Prepares new packages and the indexes of the suites that change.
+/// Prepares new packages and the indexes of the suites that change from `before`; what the suites have
+/// then.
 pub fn prepare(
     publication: &mut Publication,
+    before: Suites,
     additions: &[(Package, Vec<Suite>)],
-    keys: (&Keys, &[Key]),
+    by: (&Keys, &[Key]),
     settings: &Settings,
-) -> Result<()> {
-    let tree = publication.tree().to_owned();
-    let mut suites = Vec::new();
-    for suite in Suite::ALL {
-        suites.push((suite, read(&tree, suite)?));
-    }
-    let known: Vec<Entry> = suites
-        .iter()
-        .flat_map(|(_, entries)| entries.clone())
-        .collect();
+) -> Result<Suites> {
+    let known: Vec<&Entry> = before.values().flatten().collect();
     refuse_others(additions, &known)?;
-    let mut wanted = Vec::new();
-    for (suite, before) in suites {
+    let mut after = Suites::new();
+    for (suite, before) in &before {
         let mut entries = before.clone();
-        for (package, _) in additions.iter().filter(|(_, into)| into.contains(&suite)) {
+        for (package, _) in additions.iter().filter(|(_, into)| into.contains(suite)) {
             let path = pool_path(package);
             if !before.iter().any(|entry| entry.path == path) {
-                let published = known.iter().find(|entry| entry.path == path).cloned();
+                let published = known.iter().find(|entry| entry.path == path);
+                let published = published.map(|entry| (*entry).clone());
                 entries.push(published.unwrap_or_else(|| Entry::new(package, path)));
             }
         }
-        let entries = newest(Family::Deb, entries, settings.keep)?;
-        wanted.push((suite, before, entries));
+        after.insert(*suite, newest(Family::Deb, entries, settings.keep)?);
     }
     let is_new = |package: &Package| {
         let path = pool_path(package);
-        let mut entries = wanted.iter().flat_map(|(_, _, entries)| entries);
+        let mut entries = after.values().flatten();
         entries.any(|entry| entry.path == path && entry.stanza.is_empty())
     };
     let new: Vec<&Package> = additions
@@ -156,36 +159,22 @@ pub fn prepare(
         .filter(|package| is_new(package))
         .collect();
     let described = describe(publication, &new)?;
-    for (suite, before, mut entries) in wanted {
-        for entry in entries.iter_mut().filter(|entry| entry.stanza.is_empty()) {
-            let found = described
-                .iter()
-                .find(|described| described.path == entry.path);
-            *entry = found
-                .with_context(|| format!("apt-ftparchive left out {}", entry.path))?
-                .clone();
-        }
-        let unchanged = newest(Family::Deb, before, usize::MAX)? == entries;
-        if settings.resign || !unchanged || !is_whole(&tree, suite)? {
-            write_suite(publication, suite, &entries, keys, settings)?;
+    for entry in after.values_mut().flatten() {
+        if entry.stanza.is_empty() {
+            let found = described.iter().find(|found| found.path == entry.path);
+            let found = found.with_context(|| format!("apt-ftparchive left out {}", entry.path))?;
+            *entry = found.clone();
         }
     }
-    Ok(())
-}
-
-/// Whether the suite's indexes are those that were signed: a publication may have been cut off.
-fn is_whole(tree: &Path, suite: Suite) -> Result<bool> {
-    let folder = tree.join(format!("apt/dists/{}", suite.name()));
-    let Ok(text) = fs::read_to_string(folder.join("InRelease")) else {
-        return Ok(false);
-    };
-    for (digest, path) in listed(&text) {
-        let index = folder.join(path);
-        if !index.exists() || sha256(&index)? != digest {
-            return Ok(false);
+    for (suite, before) in before {
+        let entries = &after[&suite];
+        let is_there = publication.tree().join(folder(suite)).exists();
+        let unchanged = is_there && newest(Family::Deb, before, usize::MAX)? == *entries;
+        if settings.resign || !unchanged {
+            write_suite(publication, suite, entries, by, settings)?;
         }
     }
-    Ok(true)
+    Ok(after)
 }
 
 fn pool_path(package: &Package) -> String {
@@ -193,7 +182,7 @@ fn pool_path(package: &Package) -> String {
     format!("pool/main/{first}/{}/{}", package.name, package.file_name())
 }
 
-fn refuse_others(additions: &[(Package, Vec<Suite>)], known: &[Entry]) -> Result<()> {
+fn refuse_others(additions: &[(Package, Vec<Suite>)], known: &[&Entry]) -> Result<()> {
     for (package, _) in additions {
         let path = pool_path(package);
         if let Some(entry) = known.iter().find(|entry| entry.path == path) {
@@ -219,7 +208,6 @@ fn describe(publication: &mut Publication, packages: &[&Package]) -> Result<Vec<
         ensure!(!prepared.exists(), "{} is given twice", path.display());
         fs::copy(&package.path, prepared)
             .with_context(|| format!("copying {}", package.path.display()))?;
-        publication.package(path);
     }
     let scan = tool("apt-ftparchive", Path::new("/"))
         .args(DIGESTS)
@@ -236,7 +224,7 @@ fn write_suite(
     (keys, signing): (&Keys, &[Key]),
     settings: &Settings,
 ) -> Result<()> {
-    let folder = PathBuf::from(format!("apt/dists/{}", suite.name()));
+    let folder = folder(suite);
     for architecture in Family::Deb.architectures() {
         // As Debian does it: packages for all architectures are listed with each.
         let text: String = entries
@@ -260,16 +248,10 @@ fn write_suite(
         let index = folder.join(path);
         let copy = by_hash(&index, digest);
         fs::copy(publication.prepare(&index)?, publication.prepare(&copy)?)?;
-        publication.index(copy);
-        publication.index(index);
     }
     fs::write(&prepared, &text)?;
     keys.sign(signing, &prepared, &prepared.with_extension("gpg"))?;
-    keys.sign_text(signing, &prepared, &prepared.with_file_name("InRelease"))?;
-    for name in ["Release", "Release.gpg", "InRelease"] {
-        publication.head(folder.join(name));
-    }
-    Ok(())
+    keys.sign_text(signing, &prepared, &prepared.with_file_name("InRelease"))
 }
 
 /// What Release says of the indexes in `folder`.

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,9 +8,9 @@ use clap::{ArgGroup, Parser};
 
 use crate::check;
 use crate::index::Suite;
-use crate::keys::{Keys, joined};
+use crate::keys::Keys;
 use crate::publish::publish;
-use crate::settings::Settings;
+use crate::settings::{Settings, address, fingerprint};
 
 /// Put packages into an apt and a dnf repository that any static web server can serve
 #[derive(Debug, Parser)]
@@ -30,9 +29,13 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Suite::Stable)]
     suite: Suite,
 
-    /// Where machines reach the repository [default: as published before]
+    /// Where machines reach the repository: https://... [default: as published before]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
+
+    /// Take an address without TLS, where anyone on the way can replace what root runs: install.sh
+    #[arg(long, requires = "address")]
+    insecure_http: bool,
 
     /// How many versions of a package to keep in a suite
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -62,17 +65,17 @@ pub struct Arguments {
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with = "directory")]
     retire_key: Option<String>,
 
-    /// Sign the indexes anew, without any other change
+    /// Sign the indexes anew, without any other change, if all is as it was published
     #[arg(long)]
     resign: bool,
 
-    /// Check the signatures, and that nothing expires soon; ends with status 2 if something does
+    /// Check that all is as it was published, and expires late; ends with status 2 if something is to be done
     #[arg(long)]
     check: bool,
-}
 
-fn fingerprint(text: &str) -> Result<String, Infallible> {
-    Ok(joined(text))
+    /// Go on from a signed tree that is not the latest: one from a backup, or from another address
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl Arguments {
@@ -92,16 +95,18 @@ impl Arguments {
             }
             return Ok(ExitCode::SUCCESS);
         };
-        if self.check {
-            return check::check(&directory);
-        }
+        let address = self.address.map(|text| address(&text, self.insecure_http));
         let settings = Settings {
             suite: self.suite,
-            address: self.address,
+            address: address.transpose()?,
             keep: usize::from(self.keep),
             valid_days: self.valid_days,
             resign: self.resign,
+            adopt: self.adopt,
         };
+        if self.check {
+            return check::check(&directory, &keys, &settings);
+        }
         publish(&directory, &self.packages, &keys, &settings)?;
         Ok(ExitCode::SUCCESS)
     }

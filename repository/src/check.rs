@@ -1,17 +1,22 @@
 //! Whether a machine that comes to the repository today, or in two months, is served.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::index::Suite;
+use crate::key::{listed, spaced};
 use crate::keyring::BINARY;
-use crate::keys::{listed, spaced};
+use crate::keys::Keys;
+use crate::latest::Latest;
+use crate::settings::Settings;
+use crate::signature::{verify, verify_inline};
 use crate::tool::{output, tool};
+use crate::{dnf, placement, tree};
 
 /// A key that expires sooner has to be followed by another: machines learn of it when they update.
 const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(60 * 24);
@@ -19,23 +24,24 @@ const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Indexes that expire sooner have to be signed anew.
 const INDEX_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Says what is wrong with the repository in `tree`, and what will be soon.
-pub fn check(tree: &Path) -> Result<ExitCode> {
+/// Says what is wrong with the repository in `tree`, and what will be soon. It is an error if the tree is
+/// not as it was published.
+pub fn check(tree: &Path, keys: &Keys, settings: &Settings) -> Result<ExitCode> {
+    let _lock = File::open(tree)
+        .and_then(|folder| folder.lock_shared().map(|()| folder))
+        .with_context(|| format!("there is no repository in {}", tree.display()))?;
+    placement::ensure_finished(tree)?;
+    let work = tempfile::tempdir()?;
+    let checksums = tree::verify(tree, &keys.pinned(work.path())?)?
+        .with_context(|| format!("there is no repository in {}", tree.display()))?;
+    Latest::new(keys).accept(tree, Some(&checksums), settings)?;
+    // From here on as a client, whose keys are those that were published.
     let keyring = tree.join(BINARY);
-    ensure!(
-        keyring.exists(),
-        "there is no repository in {}",
-        tree.display()
-    );
-    let mut warnings = keys(&keyring)?;
+    let mut warnings = expiry(&keyring)?;
     for suite in Suite::ALL {
         let release = tree.join("apt/dists").join(suite.name()).join("Release");
         verify(&keyring, &release.with_extension("gpg"), &release)?;
-        let signed = release.with_file_name("InRelease");
-        let gpgv = tool("gpgv", Path::new("/")).args([Path::new("--keyring"), &keyring]);
-        output(gpgv.args([&signed]), || {
-            format!("{} is not signed", signed.display())
-        })?;
+        verify_inline(&keyring, &release.with_file_name("InRelease"))?;
         warnings.extend(validity(&release)?);
         for repodata in metadata(tree, suite)? {
             let head = repodata.join("repomd.xml");
@@ -49,14 +55,14 @@ pub fn check(tree: &Path) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     println!(
-        "{}: signatures are good, and nothing expires soon",
+        "{}: every file is as it was published, signatures are good, and nothing expires soon",
         tree.display()
     );
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is to be said about the keys.
-fn keys(keyring: &Path) -> Result<Vec<String>> {
+fn expiry(keyring: &Path) -> Result<Vec<String>> {
     let home = tempfile::tempdir()?;
     let show = tool("gpg", home.path()).args(["--batch", "--with-colons", "--show-keys"]);
     let listing = output(show.args([keyring]), || {
@@ -77,12 +83,13 @@ fn keys(keyring: &Path) -> Result<Vec<String>> {
         .filter(|key| key.expires.is_some_and(|end| end < limit))
     {
         let date = Timestamp::from_second(key.expires.unwrap_or(0))?.strftime("%Y-%m-%d");
-        let next = match last < limit {
-            true => "make its successor now and publish: scripts/publish --new-key".to_string(),
-            false => format!(
+        let next = if last < limit {
+            "make its successor now and publish: scripts/publish --new-key".to_string()
+        } else {
+            format!(
                 "its successor is published; delete it: scripts/publish --retire-key {}",
                 key.fingerprint
-            ),
+            )
         };
         warnings.push(format!(
             "the key {} expires on {date}; {next}",
@@ -116,16 +123,6 @@ fn metadata(tree: &Path, suite: Suite) -> Result<[PathBuf; 2]> {
     let folder = tree.join("rpm").join(suite.name());
     let list = folder.join("mirrorlist");
     let text = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
-    let name = text.trim().trim_end_matches('/').rsplit('/').next();
-    let name = name.with_context(|| format!("{} names nothing", list.display()))?;
-    Ok([folder.join(name).join("repodata"), folder.join("repodata")])
-}
-
-/// With Sequoia's sqv, which knows which algorithms are safe today; apt uses it from Debian 13 on.
-fn verify(keyring: &Path, signature: &Path, file: &Path) -> Result<()> {
-    let sqv = tool("sqv", Path::new("/")).args([Path::new("--keyring"), keyring, signature, file]);
-    output(sqv, || {
-        format!("{} does not fit {}", signature.display(), file.display())
-    })?;
-    Ok(())
+    let own = dnf::own(&text).with_context(|| format!("reading {}", list.display()))?;
+    Ok([folder.join(own).join("repodata"), folder.join("repodata")])
 }

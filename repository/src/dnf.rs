@@ -11,23 +11,35 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::index::{Entry, Suite, newest};
-use crate::keys::{Key, Keys};
+use crate::index::{Entry, Suite, Suites, newest};
+use crate::key::Key;
+use crate::keys::Keys;
 use crate::package::{Family, Package, header_digest, sha256};
 use crate::publication::Publication;
 use crate::settings::Settings;
 use crate::tool::{output, tool};
 
-/// The packages of a suite, as the tree's metadata list them.
-pub fn read(tree: &Path, suite: Suite) -> Result<Vec<Entry>> {
-    let repodata = folder(suite).join("repodata");
-    let Some(primary) = files(tree, &repodata)?
-        .into_iter()
-        .find(|path| is_primary(path))
-    else {
-        return Ok(Vec::new());
-    };
-    let primary = tree.join(primary);
+/// The packages of each suite, as the tree's metadata list them.
+pub fn read(tree: &Path) -> Result<Suites> {
+    let mut suites = Suites::new();
+    for suite in Suite::ALL {
+        let repodata = tree.join(folder(suite)).join("repodata");
+        let entries = if repodata.exists() {
+            listed(&repodata)?
+        } else {
+            Vec::new()
+        };
+        suites.insert(suite, entries);
+    }
+    Ok(suites)
+}
+
+/// The packages that the metadata in the folder `repodata` list.
+fn listed(repodata: &Path) -> Result<Vec<Entry>> {
+    let names = files(&repodata.join("repomd.xml"))?;
+    let primary = names.iter().find(|name| is_primary(name));
+    let primary = primary.with_context(|| format!("{} lists no packages", repodata.display()))?;
+    let primary = repodata.join(primary);
     let gzip = tool("gzip", Path::new("/")).args(["--decompress", "--stdout"]);
     let text = output(gzip.args([&primary]), || {
         format!("reading {}", primary.display())
@@ -38,8 +50,8 @@ pub fn read(tree: &Path, suite: Suite) -> Result<Vec<Entry>> {
         .collect()
 }
 
-fn is_primary(path: &Path) -> bool {
-    path.to_string_lossy().ends_with("-primary.xml.gz")
+fn is_primary(name: &str) -> bool {
+    name.ends_with("-primary.xml.gz")
 }
 
 /// The folder of a suite.
@@ -76,62 +88,64 @@ fn entry(part: &str) -> Result<Entry> {
     })
 }
 
-/// The files of the metadata in `repodata`, `repomd.xml` and its signature included.
-fn files(tree: &Path, repodata: &Path) -> Result<Vec<PathBuf>> {
-    let head = repodata.join("repomd.xml");
-    if !tree.join(&head).exists() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(tree.join(&head))
-        .with_context(|| format!("reading {}", tree.join(&head).display()))?;
-    let mut files: Vec<PathBuf> = text
+/// The names of the files that belong to `repomd.xml`, at the path `head`; itself and its signature are
+/// among them.
+fn files(head: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(head).with_context(|| format!("reading {}", head.display()))?;
+    let mut names: Vec<String> = text
         .split("<location href=\"repodata/")
         .skip(1)
         .filter_map(|rest| rest.split_once('"'))
-        .map(|(name, _)| repodata.join(name))
+        .map(|(name, _)| name.to_string())
         .collect();
-    files.push(repodata.join("repomd.xml.asc"));
-    files.push(head);
-    Ok(files)
+    names.extend(["repomd.xml.asc", "repomd.xml"].map(String::from));
+    Ok(names)
 }
 
-/// Every path of the tree that the suites name, from the tree itself.
-pub fn named(tree: &Path) -> Result<BTreeSet<PathBuf>> {
+/// Every path of the tree that the suites, which have these packages, name.
+pub fn named(publication: &Publication, suites: &Suites) -> Result<BTreeSet<PathBuf>> {
     let mut named = BTreeSet::new();
-    for suite in Suite::ALL {
-        let folder = folder(suite);
-        named.insert(folder.join("mirrorlist"));
-        named.extend(
-            read(tree, suite)?
-                .into_iter()
-                .map(|entry| folder.join(entry.path)),
-        );
-        named.extend(files(tree, &folder.join("repodata"))?);
-        let list = fs::read_to_string(tree.join(&folder).join("mirrorlist")).unwrap_or_default();
-        if let Some(publication) = list.trim().trim_end_matches('/').rsplit('/').next() {
-            named.extend(files(tree, &folder.join(publication).join("repodata"))?);
+    for (suite, entries) in suites {
+        let folder = folder(*suite);
+        named.extend(entries.iter().map(|entry| folder.join(&entry.path)));
+        let mirrorlist = folder.join("mirrorlist");
+        let list = fs::read_to_string(publication.path(&mirrorlist))
+            .with_context(|| format!("reading {}", mirrorlist.display()))?;
+        named.insert(mirrorlist);
+        for repodata in [
+            folder.join(own(&list)?).join("repodata"),
+            folder.join("repodata"),
+        ] {
+            let names = files(&publication.path(repodata.join("repomd.xml")))?;
+            named.extend(names.iter().map(|name| repodata.join(name)));
         }
     }
     Ok(named)
 }
 
-/// Prepares new packages and the metadata of the suites that change.
+/// The folder of a publication's own metadata that a `mirrorlist` names.
+pub fn own(list: &str) -> Result<&str> {
+    let name = list.trim().trim_end_matches('/').rsplit('/').next();
+    name.filter(|name| !name.is_empty())
+        .context("a mirrorlist that names nothing")
+}
+
+/// Prepares new packages and the metadata of the suites that change from `before`; what the suites have
+/// then.
 pub fn prepare(
     publication: &mut Publication,
+    before: Suites,
     additions: &[(Package, Vec<Suite>)],
     (keys, signing): (&Keys, &[Key]),
     settings: &Settings,
     address: &str,
-) -> Result<()> {
+) -> Result<Suites> {
     let Some(key) = signing.first() else {
         bail!("there is no key to sign with");
     };
-    let mut suites = Vec::new();
-    for suite in Suite::ALL {
-        suites.push((suite, read(publication.tree(), suite)?));
-    }
-    refuse_others(publication.tree(), additions, &suites)?;
-    for (suite, before) in suites {
+    refuse_others(publication.tree(), additions, &before)?;
+    let mut after = Suites::new();
+    for (suite, before) in before {
         let mut sources: Vec<(String, PathBuf)> = Vec::new();
         let mut entries = before.clone();
         for (package, _) in additions.iter().filter(|(_, into)| into.contains(&suite)) {
@@ -148,7 +162,8 @@ pub fn prepare(
             sources.push((path, package.path.clone()));
         }
         let mut entries = newest(Family::Rpm, entries, settings.keep)?;
-        // A key that is no longer ours signed these.
+        // A key that is no longer ours signed these. That they are what was published then, a key that is
+        // ours says (`tree::verify`).
         for entry in &mut entries {
             let path = package_path(key, file_name(&entry.path));
             if entry.path != path {
@@ -163,13 +178,15 @@ pub fn prepare(
         }
         let list = format!("{address}/rpm/{}/", suite.name());
         let mirrorlist = publication.tree().join(folder(suite)).join("mirrorlist");
-        let listed = fs::read_to_string(mirrorlist).unwrap_or_default();
+        let listed_at = fs::read_to_string(mirrorlist).unwrap_or_default();
         let unchanged = newest(Family::Rpm, before, usize::MAX)? == entries;
-        if settings.resign || !unchanged || !listed.starts_with(&list) {
+        if settings.resign || !unchanged || !listed_at.starts_with(&list) {
             write_suite(publication, suite, &entries, (keys, key), &list)?;
+            entries = listed(&publication.path(folder(suite).join("repodata")))?;
         }
+        after.insert(suite, entries);
     }
-    Ok(())
+    Ok(after)
 }
 
 /// Packages that other keys have signed have other bytes, and so other paths.
@@ -187,11 +204,7 @@ fn find<'a>(entries: &'a [Entry], package: &Package) -> Option<&'a Entry> {
     entries.iter().find(|entry| file_name(&entry.path) == name)
 }
 
-fn refuse_others(
-    tree: &Path,
-    additions: &[(Package, Vec<Suite>)],
-    suites: &[(Suite, Vec<Entry>)],
-) -> Result<()> {
+fn refuse_others(tree: &Path, additions: &[(Package, Vec<Suite>)], suites: &Suites) -> Result<()> {
     for (package, _) in additions {
         for (suite, entries) in suites {
             let Some(entry) = find(entries, package) else {
@@ -220,9 +233,7 @@ fn sign_package(
 ) -> Result<()> {
     let prepared = publication.prepare(&path)?;
     fs::copy(source, &prepared).with_context(|| format!("copying {}", source.display()))?;
-    keys.sign_package(key, &prepared)?;
-    publication.package(path);
-    Ok(())
+    keys.sign_package(key, &prepared)
 }
 
 /// Prepares the metadata of a suite, in their own folder and in that for mirrors.
@@ -242,13 +253,8 @@ fn write_suite(
     let name = sha256(&head)?[..16].to_string();
     let (from, own) = (publication.prepare(&own)?, root.join(&name));
     fs::rename(from, publication.prepare(&own)?)?;
-    // Before the metadata for mirrors, which say what is published (`read`).
-    let mirrorlist = root.join("mirrorlist");
-    fs::write(
-        publication.prepare(&mirrorlist)?,
-        format!("{list}{name}/\n"),
-    )?;
-    publication.head(mirrorlist);
+    let mirrorlist = publication.prepare(root.join("mirrorlist"))?;
+    fs::write(mirrorlist, format!("{list}{name}/\n"))?;
     for repodata in [own.join("repodata"), root.join("repodata")] {
         let head = publication.prepare(repodata.join("repomd.xml"))?;
         keys.sign(
@@ -256,13 +262,6 @@ fn write_suite(
             &head,
             &head.with_extension("xml.asc"),
         )?;
-        let stage = publication.prepare("")?;
-        for file in files(&stage, &repodata)? {
-            match repodata.starts_with(&own) || !file.to_string_lossy().contains("/repomd.xml") {
-                true => publication.index(file),
-                false => publication.head(file),
-            }
-        }
     }
     Ok(())
 }

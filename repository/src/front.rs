@@ -1,41 +1,45 @@
 //! What a person or a machine fetches first: `install.sh`, the descriptions of the repository for apt
 //! and dnf, and the page.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::index::{Entry, Suite, newest};
+use crate::index::{Entry, Suite, Suites, newest};
+use crate::key::Key;
 use crate::keyring::{ARMORED, BINARY};
-use crate::keys::Key;
 use crate::package::{Family, sha256};
-use crate::page::{Item, Listing, Page};
+use crate::page::{self, Item, Listing, Page};
 use crate::publication::Publication;
-use crate::{apt, dnf, page};
 
 const SOURCES: &str = include_str!("../web/covalent.sources");
 const REPO: &str = include_str!("../web/covalent.repo");
 const INSTALL: &str = include_str!("../web/install.sh");
 
-/// The address that the tree was published for.
-pub fn address(tree: &Path) -> Option<String> {
-    let sources = fs::read_to_string(tree.join("covalent.sources")).ok()?;
-    let uri = sources
-        .lines()
-        .find_map(|line| line.strip_prefix("URIs: "))?;
-    uri.strip_suffix("/apt").map(String::from)
-}
+/// All that lies at the top of the tree, but for its checksums.
+pub const FILES: [&str; 6] = [
+    ARMORED,
+    BINARY,
+    "covalent.repo",
+    "covalent.sources",
+    "index.html",
+    "install.sh",
+];
 
-/// Prepares all of it, for the tree as it is.
-pub fn prepare(publication: &mut Publication, address: &str, keys: &[Key]) -> Result<()> {
-    let tree = publication.tree().to_owned();
+/// Prepares all of it but the keys, for the tree as it is prepared.
+pub fn prepare(
+    publication: &mut Publication,
+    address: &str,
+    keys: &[Key],
+    (debs, rpms): (&Suites, &Suites),
+) -> Result<()> {
     let mut listings = Vec::new();
     for suite in Suite::ALL {
         let rpm = format!("rpm/{}", suite.name());
-        let (debs, rpms) = (apt::read(&tree, suite)?, dnf::read(&tree, suite)?);
-        listings.push(listing(&tree, Family::Deb, suite, "apt", debs)?);
-        listings.push(listing(&tree, Family::Rpm, suite, &rpm, rpms)?);
+        for (family, folder, suites) in [(Family::Deb, "apt", debs), (Family::Rpm, &rpm, rpms)] {
+            let entries = suites.get(&suite).cloned().unwrap_or_default();
+            listings.push(listing(publication, family, suite, folder, entries)?);
+        }
     }
     let sources = SOURCES.replace("@ADDRESS@", address);
     let repo = REPO.replace("@ADDRESS@", address);
@@ -45,21 +49,21 @@ pub fn prepare(publication: &mut Publication, address: &str, keys: &[Key]) -> Re
             "@FINGERPRINT@",
             &keys.first().context("no key")?.fingerprint,
         )
-        .replace("@BINARY_SHA256@", &sha256(&tree.join(BINARY))?)
-        .replace("@ARMORED_SHA256@", &sha256(&tree.join(ARMORED))?)
+        .replace("@BINARY_SHA256@", &sha256(&publication.path(BINARY))?)
+        .replace("@ARMORED_SHA256@", &sha256(&publication.path(ARMORED))?)
         .replace("@MACHINES@", &machines(&listings).join(" "))
         .replace("@SOURCES@", sources.trim_end())
         .replace("@REPO@", repo.trim_end());
     publication.text("covalent.sources", sources)?;
     publication.text("covalent.repo", repo)?;
     publication.text("install.sh", install)?;
-    let page = Page {
-        tree: &tree,
+    let page = page::render(&Page {
+        publication,
         address,
         keys,
         listings: &listings,
-    };
-    publication.text("index.html", page::render(&page)?)
+    })?;
+    publication.text("index.html", page)
 }
 
 /// The architectures that there are packages for, as `uname -m` names them.
@@ -76,7 +80,7 @@ fn machines(listings: &[Listing]) -> Vec<&'static str> {
 }
 
 fn listing(
-    tree: &Path,
+    publication: &Publication,
     family: Family,
     suite: Suite,
     folder: &str,
@@ -85,12 +89,9 @@ fn listing(
     // createrepo_c's order is its own.
     let entries = newest(family, all, usize::MAX)?.into_iter().map(|entry| {
         let path = format!("{folder}/{}", entry.path);
-        let published = fs::metadata(tree.join(&path))
-            .and_then(|file| file.modified())
-            .ok();
         Item {
+            published: publication.published(Path::new(&path)),
             path,
-            published,
             entry,
         }
     });

@@ -30,6 +30,9 @@ impl Suite {
     }
 }
 
+/// The packages of each suite of a family.
+pub type Suites = BTreeMap<Suite, Vec<Entry>>;
+
 /// A package as an index lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

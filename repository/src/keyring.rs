@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use crate::index::Suite;
-use crate::keys::{Key, Keys};
+use crate::index::Entry;
+use crate::key::Key;
+use crate::keys::Keys;
 use crate::package::Package;
 use crate::publication::Publication;
 use crate::tool::{output, tool};
-use crate::{apt, dnf};
 
 /// The package's name.
 pub const NAME: &str = "covalent-archive-keyring";
@@ -48,12 +48,18 @@ impl Keyring {
     }
 
     /// Builds in `folder`, where the keys are, the packages that hold them, if these are not those of
-    /// `tree`.
-    pub fn packages(&self, tree: &Path, signing: &[Key], folder: &Path) -> Result<Vec<Package>> {
+    /// `tree`, which lists `entries`.
+    pub fn packages<'a>(
+        &self,
+        tree: &Path,
+        entries: impl Iterator<Item = &'a Entry>,
+        signing: &[Key],
+        folder: &Path,
+    ) -> Result<Vec<Package>> {
         if fs::read(tree.join(BINARY)).is_ok_and(|published| published == self.binary) {
             return Ok(Vec::new());
         }
-        let serial = highest(tree)? + 1;
+        let serial = highest(entries)? + 1;
         let newest = signing.iter().map(|key| key.created).max().unwrap_or(0);
         let packages = [
             deb(folder, serial, newest, &folder.join(BINARY))?,
@@ -62,8 +68,7 @@ impl Keyring {
         packages.iter().map(|path| Package::read(path)).collect()
     }
 
-    /// Prepares the public keys at the top of the tree. They say that the packages are published, so
-    /// they come when the indexes that name those are in their place.
+    /// Prepares the public keys at the top of the tree.
     pub fn prepare(&self, publication: &mut Publication) -> Result<()> {
         publication.text(ARMORED, &self.armored)?;
         publication.text(BINARY, &self.binary)
@@ -71,24 +76,14 @@ impl Keyring {
 }
 
 /// The highest version that was published; they are plain numbers.
-fn highest(tree: &Path) -> Result<u32> {
+fn highest<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<u32> {
     let mut highest = 0;
-    for suite in Suite::ALL {
-        for entry in apt::read(tree, suite)?
-            .into_iter()
-            .chain(dnf::read(tree, suite)?)
-        {
-            if entry.name == NAME {
-                let number = entry.version.split('-').next().unwrap_or_default();
-                let number = number.parse().with_context(|| {
-                    format!(
-                        "{NAME} has the version {}, which is no number",
-                        entry.version
-                    )
-                })?;
-                highest = highest.max(number);
-            }
-        }
+    for entry in entries.filter(|entry| entry.name == NAME) {
+        let number = entry.version.split('-').next().unwrap_or_default();
+        let number = number
+            .parse()
+            .with_context(|| format!("{NAME} has the version {}, not a number", entry.version))?;
+        highest = highest.max(number);
     }
     Ok(highest)
 }

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use covalentctl::system::command::Command;
 use covalentctl::system::file::make_folder;
 
+use crate::key::{Key, fingerprints, listed, secret, spaced};
+use crate::tool::output;
+
 /// The name on a key.
 const USER: &str = "Covalent package repository";
 
@@ -26,23 +29,17 @@ pub struct Keys {
     chosen: Vec<String>,
 }
 
-/// A key that can sign.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Its fingerprint, 40 hexadecimal digits.
-    pub fingerprint: String,
-    /// When it was made, in seconds since 1970.
-    pub created: i64,
-    /// When it expires, likewise.
-    pub expires: Option<i64>,
-}
-
 impl Keys {
     /// The keys in `folder` that sign: those in `chosen`, or all if that is empty.
     pub fn new(folder: PathBuf, chosen: Vec<String>) -> Result<Keys> {
         let folder = std::path::absolute(&folder)
             .with_context(|| format!("the folder of the keys, {}", folder.display()))?;
         Ok(Keys { folder, chosen })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes one more key.
@@ -53,13 +50,12 @@ impl Keys {
             gpg = gpg.args(["--pinentry-mode", "loopback", "--passphrase", ""]);
         }
         let before = self.all()?;
-        gpg.args([
-            "--quick-generate-key",
-            &format!("{USER} {}", before.len() + 1),
-        ])
-        .args([ALGORITHM, "sign", LIFETIME])
-        .run()
-        .with_context(|| format!("making a key in {}", self.folder.display()))?;
+        // Those that have expired have a name, too.
+        let number = secret(&self.listing()?).len() + 1;
+        gpg.args(["--quick-generate-key", &format!("{USER} {number}")])
+            .args([ALGORITHM, "sign", LIFETIME])
+            .run()
+            .with_context(|| format!("making a key in {}", self.folder.display()))?;
         let after = self.all()?;
         let made = after.iter().find(|key| !before.contains(key));
         let made = made.context("gpg made a key, and does not list it")?;
@@ -126,35 +122,52 @@ impl Keys {
         if !self.folder.exists() {
             return Ok(Vec::new());
         }
-        let listing = self
-            .gpg()
-            .args(["--with-colons", "--list-secret-keys"])
-            .run();
-        let listing = listing.with_context(|| format!("listing {}", self.folder.display()))?;
-        let mut keys = listed(&listing.stdout);
+        let mut keys = listed(&self.listing()?);
         keys.sort_by_key(|key| key.created);
         Ok(keys)
     }
 
+    fn listing(&self) -> Result<String> {
+        let list = self.gpg().args(["--with-colons", "--list-secret-keys"]);
+        output(list, || format!("listing {}", self.folder.display()))
+    }
+
+    /// A file in `folder` with the public keys that a tree is verified with: those that were chosen, or
+    /// all that have a secret part. One that has expired since it signed is among them.
+    pub fn pinned(&self, folder: &Path) -> Result<PathBuf> {
+        let mut pinned = self.chosen.clone();
+        if pinned.is_empty() && self.folder.exists() {
+            pinned = secret(&self.listing()?);
+        }
+        ensure!(
+            !pinned.is_empty(),
+            "{} has no key of the publisher's to verify with; name its folder: --keys DIRECTORY",
+            self.folder.display()
+        );
+        let path = folder.join("pinned.gpg");
+        self.export_as(&pinned, &path, &[])?;
+        Ok(path)
+    }
+
     /// Writes the public keys to `path`, as apt reads them.
     pub fn export(&self, keys: &[Key], path: &Path) -> Result<()> {
-        self.export_as(keys, path, &[])
+        self.export_as(&fingerprints(keys), path, &[])
     }
 
     /// Writes the public keys to `path`, each in a block of its own, as rpm reads them.
     pub fn export_armored(&self, keys: &[Key], path: &Path) -> Result<()> {
-        self.export_as(keys, path, &["--armor"])
+        self.export_as(&fingerprints(keys), path, &["--armor"])
     }
 
-    fn export_as(&self, keys: &[Key], path: &Path, options: &[&str]) -> Result<()> {
+    fn export_as(&self, fingerprints: &[String], path: &Path, options: &[&str]) -> Result<()> {
         let mut all = Vec::new();
-        for key in keys {
+        for fingerprint in fingerprints {
             let one = tempfile::NamedTempFile::new()?;
             let export = self
                 .gpg()
                 .args(["--yes", "--export-options", "export-minimal"]);
             let export = export.args(options).args(["--output"]).args([one.path()]);
-            export.args(["--export", &key.fingerprint]).run()?;
+            export.args(["--export", fingerprint]).run()?;
             all.extend(fs::read(one.path())?);
         }
         fs::write(path, all).with_context(|| format!("writing {}", path.display()))
@@ -212,123 +225,5 @@ impl Keys {
                 DIGEST,
             ])
             .args([Path::new("--homedir"), &self.folder])
-    }
-}
-
-/// The keys that can sign in a listing of GnuPG's (its doc/DETAILS).
-pub fn listed(listing: &str) -> Vec<Key> {
-    let mut blocks: Vec<Vec<Vec<&str>>> = Vec::new();
-    for line in listing.lines() {
-        let fields: Vec<&str> = line.split(':').collect();
-        match (fields[0], blocks.last_mut()) {
-            ("sec" | "pub", _) => blocks.push(vec![fields]),
-            (_, Some(block)) => block.push(fields),
-            (_, None) => {}
-        }
-    }
-    blocks.iter().filter_map(|block| key(block)).collect()
-}
-
-/// The key that the lines of one tell of, if it can sign.
-fn key(block: &[Vec<&str>]) -> Option<Key> {
-    let valid = |line: &[&str]| !matches!(line.get(1), Some(&("e" | "r" | "d" | "i" | "n")));
-    let can = |line: &[&str], what| line.get(11).is_some_and(|all| all.contains(what));
-    let time = |line: &[&str], index: usize| line.get(index).and_then(|text| text.parse().ok());
-    let (primary, rest) = block.split_first()?;
-    // A capital stands for the key with its subkeys.
-    if !valid(primary) || !can(primary, 'S') {
-        return None;
-    }
-    let mut expires = time(primary, 6);
-    if !can(primary, 's') {
-        let subkeys = rest
-            .iter()
-            .filter(|line| matches!(line[0], "ssb" | "sub") && valid(line) && can(line, 's'));
-        // No subkey outlives its key.
-        let ends = subkeys.map(|line| time(line, 6).or(expires));
-        expires = ends.max_by_key(|end| end.unwrap_or(i64::MAX))?;
-    }
-    let fingerprint = rest.iter().find(|line| line[0] == "fpr")?.get(9)?;
-    Some(Key {
-        fingerprint: (*fingerprint).to_string(),
-        created: time(primary, 5).unwrap_or(0),
-        expires,
-    })
-}
-
-/// The fingerprints of keys.
-pub fn fingerprints(keys: &[Key]) -> Vec<String> {
-    keys.iter().map(|key| key.fingerprint.clone()).collect()
-}
-
-/// A fingerprint as GnuPG lists it, from one that a person may have copied in groups.
-pub fn joined(fingerprint: &str) -> String {
-    let digits = fingerprint.chars().filter(|c| !c.is_whitespace());
-    digits.map(|c| c.to_ascii_uppercase()).collect()
-}
-
-/// A fingerprint in groups of four, for people.
-pub fn spaced(fingerprint: &str) -> String {
-    let digits: Vec<char> = fingerprint.chars().collect();
-    let groups: Vec<String> = digits
-        .chunks(4)
-        .map(|group| group.iter().collect())
-        .collect();
-    groups.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_can_sign_are_found_in_a_listing() {
-        let listing = "\
-sec:u:4096:1:D444C837EB88CC25:1795600243:1858672243::u:::scSC:::+:::23::0:
-fpr:::::::::2217570190761D7D2A7CB825D444C837EB88CC25:
-grp:::::::::AAAA:
-uid:u::::1795600243::BBBB::Test::::::::::0:
-sec:e:4096:1:0000000000000001:1:2::u:::sc:::+:::23::0:
-fpr:::::::::EXPIRED:
-";
-        assert_eq!(
-            listed(listing),
-            [Key {
-                fingerprint: "2217570190761D7D2A7CB825D444C837EB88CC25".into(),
-                created: 1795600243,
-                expires: Some(1858672243),
-            }]
-        );
-    }
-
-    #[test]
-    fn a_subkey_may_sign_for_a_key_and_says_until_when() {
-        let listing = "\
-pub:u:255:22:0000000000000001:1:90::u:::cSC:::+:::23::0:
-fpr:::::::::FIRST:
-uid:u::::1::BBBB::Test::::::::::0:
-sub:e:255:22:0000000000000002:1:10:::::s:::+:::23:
-fpr:::::::::ITS-EXPIRED:
-sub:u:255:22:0000000000000003:1:70:::::s:::+:::23:
-fpr:::::::::ITS-SIGNING:
-sub:u:255:18:0000000000000004:1:80:::::e:::+:::23:
-fpr:::::::::ITS-ENCRYPTING:
-pub:u:255:22:0000000000000005:2:::u:::cC:::+:::23::0:
-fpr:::::::::CERTIFIES-ONLY:
-";
-        assert_eq!(
-            listed(listing),
-            [Key {
-                fingerprint: "FIRST".into(),
-                created: 1,
-                expires: Some(70),
-            }]
-        );
-    }
-
-    #[test]
-    fn a_fingerprint_is_grouped() {
-        assert_eq!(spaced("0123456789AB"), "0123 4567 89AB");
-        assert_eq!(joined(" 0123 4567\u{a0}89ab"), "0123456789AB");
     }
 }

@@ -3,17 +3,23 @@
 mod apt;
 mod arguments;
 mod check;
+mod checksums;
 mod dnf;
 mod front;
 mod index;
+mod key;
 mod keyring;
 mod keys;
+mod latest;
 mod package;
 mod page;
+mod placement;
 mod publication;
 mod publish;
 mod settings;
+mod signature;
 mod tool;
+mod tree;
 mod version;
 
 use std::process::ExitCode;

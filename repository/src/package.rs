@@ -75,10 +75,14 @@ impl Package {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
-        ensure!(plain(&self.name, "+.-_"), "{:?} is no name", self.name);
+        ensure!(
+            plain(&self.name, "+.-_"),
+            "{:?} is not the name of a package",
+            self.name
+        );
         ensure!(
             plain(&self.version, "+.-_~^:"),
-            "{:?} is no version",
+            "{:?} is not a version",
             self.version
         );
         let architectures = self.family.architectures();
@@ -108,7 +112,7 @@ impl Package {
 fn deb_fields(path: &Path) -> Result<[String; 3]> {
     let format = r"--showformat=${Package}\n${Version}\n${Architecture}\n";
     let show = tool("dpkg-deb", Path::new("/")).args(["--show", format]);
-    let fields = output(show.args([path]), || "it is no Debian package".into())?;
+    let fields = output(show.args([path]), || "it is not a Debian package".into())?;
     let contents = tool("dpkg-deb", Path::new("/")).args(["--contents"]);
     output(contents.args([path]), || "it is damaged".into())?;
     lines(&fields)
@@ -118,7 +122,7 @@ fn rpm_fields(path: &Path) -> Result<[String; 3]> {
     let empty = tempfile::tempdir()?;
     let digests = tool("rpmkeys", empty.path()).args(["--checksig", "--nosignature"]);
     output(digests.args([path]), || {
-        "it is no RPM package, or damaged".into()
+        "it is not an RPM package, or is damaged".into()
     })?;
     let format = "%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n";
     let fields = query(path, &format!("%{{NAME}}\n{format}%{{ARCH}}\n"))?;

@@ -2,18 +2,26 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use crate::index::{Entry, Suite};
+use crate::key::{Key, spaced};
 use crate::keyring;
-use crate::keys::{Key, spaced};
 use crate::package::Family;
+use crate::publication::Publication;
+use crate::settings::is_insecure;
 use crate::tool::{output, tool};
 
 const TEMPLATE: &str = include_str!("../web/index.html");
+
+// How `install.sh` comes to a machine, where TLS keeps it whole on the way, and where nothing does.
+const FETCH: &str = include_str!("../web/fetch.html");
+const BRING: &str = include_str!("../web/bring.html");
+
+/// What `install.sh` does, to be typed. It begins with keys that only TLS keeps whole on the way.
+const BY_HAND: &str = include_str!("../web/by-hand.html");
 
 /// The package whose changelog is shown.
 const MAIN: &str = "covalent";
@@ -21,8 +29,8 @@ const MAIN: &str = "covalent";
 /// What the page tells.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// The tree that it describes.
-    pub tree: &'a Path,
+    /// The publication that it describes.
+    pub publication: &'a Publication,
     /// Where machines reach the tree.
     pub address: &'a str,
     /// The keys that sign.
@@ -48,7 +56,7 @@ pub struct Item {
     /// Its path from the top of the tree.
     pub path: String,
     /// When it was published.
-    pub published: Option<SystemTime>,
+    pub published: Timestamp,
     /// What the index says.
     pub entry: Entry,
 }
@@ -65,7 +73,14 @@ pub fn render(page: &Page) -> Result<String> {
             )
         })
         .collect();
+    let (fetch, by_hand) = if is_insecure(page.address) {
+        (BRING, "")
+    } else {
+        (FETCH, BY_HAND)
+    };
     Ok(TEMPLATE
+        .replace("@FETCH@\n", fetch)
+        .replace("@BY_HAND@\n", by_hand)
         .replace("@ADDRESS@", &escaped(page.address))
         .replace("@FINGERPRINTS@", fingerprints.trim_end())
         .replace("@NEWEST@", &newest(page.listings))
@@ -120,9 +135,10 @@ fn by_age(entries: &[Item]) -> (Vec<&Item>, Vec<&Item>) {
     let mut last = None;
     for item in entries {
         let package = (&item.entry.name, &item.entry.architecture);
-        match last == Some(package) {
-            true => parts.1.push(item),
-            false => parts.0.push(item),
+        if last == Some(package) {
+            parts.1.push(item);
+        } else {
+            parts.0.push(item);
         }
         last = Some(package);
     }
@@ -137,10 +153,7 @@ fn list(items: &[&Item]) -> Result<String> {
         entry,
     } in items
     {
-        let date = match published.and_then(|time| Timestamp::try_from(time).ok()) {
-            Some(time) => time.strftime("%Y-%m-%d").to_string(),
-            None => String::new(),
-        };
+        let date = published.strftime("%Y-%m-%d");
         writeln!(
             text,
             "<li><a href=\"{}\"><b>{}</b> {}</a> <span>{}, {}, {date}</span>\
@@ -187,7 +200,7 @@ fn changelog(page: &Page) -> Result<String> {
     let script = "dpkg-deb --fsys-tarfile \"$1\" | \
         tar --extract --to-stdout --wildcards './usr/share/doc/*/changelog*gz' | gzip --decompress";
     let shell = tool("sh", Path::new("/")).args(["-c", script, "sh"]);
-    output(shell.args([page.tree.join(&item.path)]), || {
+    output(shell.args([page.publication.path(&item.path)]), || {
         "reading the changelog".into()
     })
 }

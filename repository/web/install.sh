@@ -27,7 +27,7 @@ newer_or_same() {
 
 # Sets family, or refuses.
 identify() {
-    [ -r /etc/os-release ] || refuse "there is no /etc/os-release, so this is no system that the packages are for"
+    [ -r /etc/os-release ] || refuse "there is no /etc/os-release, so the packages are not for this system"
     # shellcheck source=/dev/null
     . /etc/os-release
     system=${PRETTY_NAME:-${ID:-an unknown system}}

@@ -67,7 +67,11 @@ impl Repository {
             }
         }
         let tree = self.tree().display().to_string();
-        self.publish_with(&["--address", &self.address(), &tree], &packages)
+        let address = self.address();
+        self.publish_with(
+            &["--insecure-http", "--address", &address, &tree],
+            &packages,
+        )
     }
 
     fn publish_with(&self, arguments: &[&str], packages: &[PathBuf]) -> Result<()> {

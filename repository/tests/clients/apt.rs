@@ -68,12 +68,10 @@ impl Apt {
     pub fn point_to(&self, address: &str) -> Result<()> {
         let path = self.root.join("etc/sources.list.d/covalent.sources");
         let sources = fs::read_to_string(&path)?;
-        let lines = sources
-            .lines()
-            .map(|line| match line.starts_with("URIs: ") {
-                true => format!("URIs: {address}/apt\n"),
-                false => format!("{line}\n"),
-            });
+        let lines = sources.lines().map(|line| match line.split_once(": ") {
+            Some(("URIs", _)) => format!("URIs: {address}/apt\n"),
+            _ => format!("{line}\n"),
+        });
         Ok(fs::write(&path, lines.collect::<String>())?)
     }
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use jiff::{SignedDuration, Timestamp};
 use machine::Output;
 use tempfile::TempDir;
 
@@ -39,10 +40,7 @@ impl Fixture {
             server,
             address,
         };
-        run(Command::new("cp")
-            .arg("--archive")
-            .arg(first_key()?.path())
-            .arg(fixture.keys()))?;
+        copy(first_key()?.path(), &fixture.keys())?;
         Ok(fixture)
     }
 
@@ -116,8 +114,9 @@ impl Fixture {
 
     /// Publishes packages for this fixture's address, with more options.
     pub fn add(&self, options: &[&str], packages: &[PathBuf]) -> Result<String> {
-        let mut arguments: Vec<PathBuf> = vec!["--address".into(), self.address.clone().into()];
-        arguments.extend(options.iter().map(PathBuf::from));
+        let to = ["--insecure-http", "--address", &self.address];
+        let words = to.iter().chain(options);
+        let mut arguments: Vec<PathBuf> = words.map(PathBuf::from).collect();
         arguments.push(self.tree());
         arguments.extend(packages.iter().cloned());
         self.publish(&arguments)
@@ -144,6 +143,26 @@ impl Fixture {
         let mut gpg = Command::new("gpg");
         gpg.args(["--batch", "--yes", "--homedir"]).arg(self.keys());
         run(gpg.args(arguments))
+    }
+
+    /// Makes the files of a copy of the tree as old as those that nothing has named for a month, and its
+    /// publication as well if that is `whole`; signs that.
+    pub fn age(&self, tree: &Path, whole: bool) -> Result<()> {
+        let then = Timestamp::now() - SignedDuration::from_hours(31 * 24);
+        let sums = tree.join("SHA256SUMS");
+        let text = fs::read_to_string(&sums)?;
+        let lines = text.lines().enumerate().map(|(number, line)| {
+            let is_dated = line.starts_with('#') && (whole || number > 0);
+            match line.rsplit_once(' ') {
+                Some((comment, _)) if is_dated => format!("{comment} {then}\n"),
+                _ => format!("{line}\n"),
+            }
+        });
+        fs::write(&sums, lines.collect::<String>())?;
+        let sums = sums.display().to_string();
+        let signature = format!("{sums}.asc");
+        self.gpg(&["--armor", "--output", &signature, "--detach-sign", &sums])
+            .map(drop)
     }
 
     /// A file of the tree.
@@ -204,15 +223,22 @@ impl Drop for Fixture {
     }
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+/// Every file below a folder.
+pub fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => walk(&entry.path(), found)?,
-            false => found.push(entry.path()),
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), found)?;
+        } else {
+            found.push(entry.path());
         }
     }
     Ok(())
+}
+
+/// Copies a folder to a path at which there is nothing.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").arg("--archive").args([from, to])).map(drop)
 }
 
 /// Runs a program, whatever comes of it but that it does not end.

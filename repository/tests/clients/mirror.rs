@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::apt::Apt;
 use crate::dnf::Dnf;
-use crate::fixture::{Fixture, run, said};
+use crate::fixture::{Fixture, copy, run, said};
 use crate::server::Server;
 
 #[test]
@@ -62,10 +62,7 @@ fn a_copy_by_reposync_serves_dnf() -> Result<()> {
 fn a_copy_of_the_whole_serves_both() -> Result<()> {
     let fixture = Fixture::with_tiny()?;
     let base = fixture.path("copy");
-    run(Command::new("cp")
-        .arg("--archive")
-        .arg(fixture.tree())
-        .arg(&base))?;
+    copy(&fixture.tree(), &base)?;
     fs::remove_dir_all(fixture.tree())?;
     let copy = Server::new(&base)?.address;
     fs::create_dir(fixture.tree())?;

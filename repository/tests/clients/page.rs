@@ -30,7 +30,7 @@ fn shown(fixture: &Fixture, width: u32, options: &[&str], picture: &str) -> Resu
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("--screenshot={}", pictures.join(picture).display()))
         .args(options)
-        .arg(format!("{}/index.html", fixture.address));
+        .arg(format!("{}/index.html", fixture.server.address));
     run(&mut chromium)
 }
 
@@ -39,20 +39,20 @@ fn shown(fixture: &Fixture, width: u32, options: &[&str], picture: &str) -> Resu
 fn in_order<'a>(page: &'a str, family: &str) -> Vec<&'a str> {
     let lists = page.split("<h3>").filter(|list| list.contains(family));
     let lines = lists.flat_map(str::lines);
-    let versions = lines.filter_map(|line| match line.contains("<details>") {
-        true => Some(""),
-        false => line
-            .split_once("<b>covalent</b> ")?
-            .1
-            .split_once("</a>")
-            .map(|(version, _)| version),
+    let versions = lines.filter_map(|line| {
+        if line.contains("<details>") {
+            return Some("");
+        }
+        let (_, rest) = line.split_once("<b>covalent</b> ")?;
+        rest.split_once("</a>").map(|(version, _)| version)
     });
     versions.collect()
 }
 
 #[test]
 fn a_browser_shows_the_page() -> Result<()> {
-    let fixture = Fixture::new()?;
+    let mut fixture = Fixture::new()?;
+    fixture.address = "https://packages.example.org/covalent".into();
     for version in ["1-10", "1-1", "2-1", "1-9"] {
         fixture.add(
             &[],
@@ -73,7 +73,8 @@ fn a_browser_shows_the_page() -> Result<()> {
     let deb = fixture.only(&["covalent_2-1_all.deb"])?;
     let digest = run(Command::new("sha256sum").arg(deb))?;
     let key = &fixture.fingerprints()?[0];
-    let install = format!("{}/install.sh", fixture.address);
+    let install = format!("curl -fsSO {}/install.sh", fixture.address);
+    let keys = format!("{}/covalent-archive-keyring.gpg\n", fixture.address);
     let spaced: Vec<&str> = key
         .as_bytes()
         .chunks(4)
@@ -84,6 +85,7 @@ fn a_browser_shows_the_page() -> Result<()> {
         digest.split(' ').next().unwrap_or_default(),
         &spaced.join(" "),
         &install,
+        &keys,
         "sudo apt install covalent",
         "sudo dnf install covalent",
         "covalent_1-1_all.deb",
@@ -132,12 +134,36 @@ fn an_address_is_no_markup() -> Result<()> {
         "https://x/a b",
     ] {
         let tree = fixture.tree().display().to_string();
-        let output = fixture.try_publish(&["--address", address, &tree])?;
+        let output = fixture.try_publish(&["--insecure-http", "--address", address, &tree])?;
         ensure!(
-            !output.status.success() && said(&output).contains("no address"),
+            !output.status.success() && said(&output).contains("is not the address"),
             "{}",
             said(&output)
         );
     }
     Ok(())
+}
+
+#[test]
+fn nobody_is_told_to_fetch_without_tls_what_root_runs() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let tree = fixture.tree().display().to_string();
+    let arguments = ["--address", &fixture.address, &tree];
+    let output = fixture.try_publish(&arguments)?;
+    let said = said(&output);
+    ensure!(
+        !output.success() && said.contains("has no TLS") && said.contains("--insecure-http"),
+        "{said}"
+    );
+    ensure!(fixture.find(&[])?.is_empty(), "something was published");
+    fixture.publish(&[&["--insecure-http"], &arguments[..]].concat())?;
+    let page = fixture.text("index.html")?;
+    for words in ["curl", "install.sh\n", "RPM-GPG-KEY", "keyrings/"] {
+        ensure!(!page.contains(words), "{words:?}: {page}");
+    }
+    for words in ["has no TLS", "<code>scp</code>", "sudo sh install.sh</pre>"] {
+        ensure!(page.contains(words), "{words:?} is missing: {page}");
+    }
+    // What was accepted once is not asked for every week.
+    fixture.publish(&["--resign", &tree]).map(drop)
 }

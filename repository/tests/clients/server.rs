@@ -76,12 +76,11 @@ fn answer(folder: &Path, events: &Mutex<Events>, mut stream: TcpStream) -> Resul
     };
     let due = {
         let mut events = events.lock().expect("a lock");
-        match path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().ends_with(&events.name))
-        {
-            true => events.next.pop_front(),
-            false => None,
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(&events.name) {
+            events.next.pop_front()
+        } else {
+            None
         }
     };
     if let Some(happen) = due {

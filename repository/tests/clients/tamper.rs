@@ -146,7 +146,9 @@ fn apt_refuses_another_key() -> Result<()> {
 fn apt_refuses_what_has_expired() -> Result<()> {
     let fixture = Fixture::with_tiny()?;
     let apt = Apt::new(&fixture, "apt")?;
-    let release = fixture.tree().join("apt/dists/stable/Release");
+    let [release, signed] =
+        ["Release", "InRelease"].map(|name| fixture.tree().join("apt/dists/stable").join(name));
+    let before = [fs::read(&release)?, fs::read(&signed)?];
     let lines = fixture.text("apt/dists/stable/Release")?;
     let past: String = lines
         .lines()
@@ -159,12 +161,14 @@ fn apt_refuses_what_has_expired() -> Result<()> {
         })
         .collect();
     fs::write(&release, past)?;
-    let signed = release.with_file_name("InRelease");
-    let [signed, release] = [&signed, &release].map(|path| path.display().to_string());
-    fixture.gpg(&["--output", &signed, "--clear-sign", &release])?;
+    let [to, from] = [&signed, &release].map(|path| path.display().to_string());
+    fixture.gpg(&["--output", &to, "--clear-sign", &from])?;
     expect("expired", &apt.refusal()?, "is expired")?;
-    // What the publisher does about it.
+    // What the publisher does about it, with the tree that he has published.
+    fs::write(&release, &before[0])?;
+    fs::write(&signed, &before[1])?;
     fixture.publish(&[Path::new("--resign"), &fixture.tree()])?;
+    ensure!(fs::read(&signed)? != before[1], "nothing was signed anew");
     apt.update()
 }
 

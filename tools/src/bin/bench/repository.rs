@@ -36,7 +36,7 @@ pub fn compare() -> Result<()> {
             .display()
             .to_string();
         let held: Vec<PathBuf> = packages.iter().flat_map(|of| of[..size].to_vec()).collect();
-        publish(&["--address", "http://localhost/", &tree], &held)?;
+        publish(&["--address", "https://localhost/", &tree], &held)?;
         let step = time("add a version of covalent and covalent-wheels", || {
             publish(&[&tree], &version)
         })?;
