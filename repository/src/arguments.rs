@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "URL")]
     address: Option<String>,
 
-    /// Take an address without TLS, where anyone on the way can replace what root runs: install.sh
+    /// Take an http:// address: anyone on the way can replace install.sh, which root runs
     #[arg(long, requires = "address")]
     insecure_http: bool,
 
@@ -69,7 +69,7 @@ pub struct Arguments {
     #[arg(long)]
     resign: bool,
 
-    /// Check that all is as it was published, and expires late; ends with status 2 if something is to be done
+    /// Check that every file is as it was published, and (status 2) that nothing expires soon
     #[arg(long)]
     check: bool,
 

@@ -164,9 +164,10 @@ fn refusals(machine: &Machine, repository: &Repository, key: &str) -> Result<()>
         1,
         &["not those that this script knows"],
     )?;
-    let other = match text.contains("BEGIN PGP") {
-        true => text.replacen("mQIN", "mQIO", 1).into_bytes(),
-        false => good.iter().rev().copied().collect(),
+    let other = if text.contains("BEGIN PGP") {
+        text.replacen("mQIN", "mQIO", 1).into_bytes()
+    } else {
+        good.iter().rev().copied().collect()
     };
     fs::write(&path, other)?;
     expect(
