@@ -255,10 +255,15 @@ fn at_the_running_server(machine: &Machine) -> Result<(u64, u64)> {
     Ok((attempts.values().sum(), controls.values().sum()))
 }
 
+fn revision(machine: &Machine) -> Result<String> {
+    let status = status(machine)?;
+    let revision = status["database"]["revision"].as_str();
+    Ok(revision.context("no revision")?.to_string())
+}
+
 /// The database says that it is of a revision that leads out of its folder, or steers a terminal.
 fn a_revision_leads_nowhere(machine: &Machine) -> Result<()> {
-    let good = machine.ok("covalentctl status --json | python3 -c '
-        import json, sys; print(json.load(sys.stdin)[\"database\"][\"revision\"])'")?;
+    let good = revision(machine)?;
     as_account(machine, REVISION, WAY_OUT)?;
     machine
         .script("python3 -I -c \"$1\" \"$2\"")
@@ -282,7 +287,7 @@ fn a_revision_leads_nowhere(machine: &Machine) -> Result<()> {
         }
         nothing_was_taken(machine, &before)?;
     }
-    as_account(machine, REVISION, good.trim()).map(drop)
+    as_account(machine, REVISION, &good).map(drop)
 }
 
 /// From now on a process of the account, since tasks end with the server.
@@ -298,10 +303,7 @@ fn start_adversary(machine: &Machine) -> Result<()> {
 
 /// The unit goes back from a failed migration by itself, while the revision leads out.
 fn returns_from_a_failed_migration(machine: &Machine, before: &str) -> Result<()> {
-    let good = status(machine)?["database"]["revision"]
-        .as_str()
-        .unwrap_or_default()
-        .to_string();
+    let good = revision(machine)?;
     let earlier = status(machine)?["environment"]["id"].clone();
     machine.ok("covalentctl add greeter")?;
     let newer = status(machine)?["environment"]["id"]
