@@ -19,17 +19,19 @@ use crate::system::account::{Account, NAME};
 use crate::system::command::Command;
 use crate::system::file;
 use crate::system::host::Host;
-use crate::system::reach::quoted;
 use crate::system::systemd;
 
-/// Closes what was inherited, the lock for one, but for the descriptor of its first argument, and
-/// becomes the rest of them. Bash, since other shells know no descriptor above 9.
-const CLOSE: &str = r#"
-for ((fd = 3; fd < 1024; fd++)); do
-    ((fd == $1)) || exec {fd}>&-
-done
-shift
-exec "$@""#;
+/// Closes what was inherited, the lock for one, but for the descriptor of its first argument, opens
+/// the file of its second one, which it removes, and becomes the rest. Bash, since other shells know
+/// no descriptor above 9.
+const CLOSE: &str = "for ((fd = 3; fd < 1024; fd++)); do ((fd == $1)) || exec {fd}>&-; done; \
+                     exec {_variables}<\"$2\"; rm -f -- \"$2\"; export _variables; shift 2; \
+                     exec \"$@\"";
+
+/// Takes the variables out of that file, and becomes its arguments: whoever still is root must not
+/// be told by them what to load.
+const BECOME: &str = "while IFS= read -r -d '' _line; do export \"$_line\"; done <&\"$_variables\"; \
+                      exec {_variables}<&-; unset _variables _line; exec \"$@\"";
 
 /// How the names of the folders start that stand in for the account's home.
 pub(crate) const HOME_PREFIX: &str = "home-";
@@ -129,7 +131,10 @@ impl Start {
             self.use_home(&Path::new("/run").join(home));
         }
         // Anybody can ask systemd for a unit's properties, but not read this file.
-        let variables = self.environment_file()?;
+        self.variables
+            .entry("LC_ALL".into())
+            .or_insert("C.UTF-8".into());
+        let variables = self.variables_file(quoted_assignment)?;
         properties.push(assignment("EnvironmentFile=", variables.path().as_os_str()));
 
         let connection = if at_terminal { "--pty" } else { "--pipe" };
@@ -169,7 +174,9 @@ impl Start {
         let keep = self.keep.unwrap_or(-1).to_string();
         let user = format!("--reuid={}", account.uid);
         let group = format!("--regid={}", account.gid);
-        let words = ["/bin/bash", "-c", CLOSE, "covalentctl", &keep];
+        let variables = self.variables_file(|name, value| [name, b"=", value, b"\0"].concat())?;
+        let path = variables.path().to_string_lossy().into_owned();
+        let words = ["/bin/bash", "-c", CLOSE, "covalentctl", &keep, &path];
         let own: &[&str] = match session {
             Session::Own => &["setsid", "--wait"],
             Session::Terminal | Session::Callers => &[],
@@ -181,6 +188,10 @@ impl Start {
             "--init-groups",
             "--no-new-privs",
             "--",
+            "/bin/bash",
+            "-c",
+            BECOME,
+            "covalentctl",
         ];
         let words: Vec<OsString> = words
             .iter()
@@ -192,10 +203,7 @@ impl Start {
             .collect();
         let command = if session == Session::Terminal {
             // It makes the terminal, and has a shell at it.
-            let line: Vec<OsString> = words
-                .iter()
-                .map(|word| quoted(Path::new(word)).into())
-                .collect();
+            let line: Vec<OsString> = words.iter().map(|word| literal(word)).collect();
             Command::new("script", self.limit)
                 .args(["--quiet", "--return", "--command"])
                 .args([line.join(OsStr::new(" "))])
@@ -205,9 +213,9 @@ impl Start {
         };
         let command = self.finish(command, &[]);
         Ok(Prepared {
-            command: with_variables(command, &self.variables).current_dir(&self.folder),
+            command: command.current_dir(&self.folder),
             unit: None,
-            _files: (None, home),
+            _files: (Some(variables), home),
         })
     }
 
@@ -245,8 +253,11 @@ impl Start {
         self.folder = home.into();
     }
 
-    /// The variables in the form of systemd.exec(5), `EnvironmentFile=`, for root's eyes.
-    fn environment_file(&self) -> Result<tempfile::NamedTempFile> {
+    /// A file with the variables, each as `line` makes it of name and value, for root's eyes.
+    fn variables_file(
+        &self,
+        line: impl Fn(&[u8], &[u8]) -> Vec<u8>,
+    ) -> Result<tempfile::NamedTempFile> {
         let folder = self.host.path("/run/covalentctl");
         file::make_folder(&folder, 0o755)?;
         let action = || format!("writing the variables of a child into {}", folder.display());
@@ -254,21 +265,38 @@ impl Start {
             .prefix("variables-")
             .tempfile_in(&folder)
             .with_context(action)?;
-        let mut text = b"LC_ALL=C.UTF-8\n".to_vec();
         for (name, value) in &self.variables {
-            text.extend(name.as_bytes());
-            text.extend(b"=\"");
-            for &byte in value.as_bytes() {
-                if b"\"\\`$".contains(&byte) {
-                    text.push(b'\\');
-                }
-                text.push(byte);
-            }
-            text.extend(b"\"\n");
+            let text = line(name.as_bytes(), value.as_bytes());
+            file.write_all(&text).with_context(action)?;
         }
-        file.write_all(&text).with_context(action)?;
         Ok(file)
     }
+}
+
+/// An assignment as `EnvironmentFile=` has it (systemd.exec(5)).
+fn quoted_assignment(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut line = [name, b"=\""].concat();
+    for &byte in value {
+        if b"\"\\`$".contains(&byte) {
+            line.push(b'\\');
+        }
+        line.push(byte);
+    }
+    line.extend(b"\"\n");
+    line
+}
+
+/// A word of a shell's command line that stands for itself.
+fn literal(word: &OsStr) -> OsString {
+    let mut literal = vec![b'\''];
+    for &byte in word.as_bytes() {
+        match byte {
+            b'\'' => literal.extend(br"'\''"),
+            byte => literal.push(byte),
+        }
+    }
+    literal.push(b'\'');
+    OsString::from_vec(literal)
 }
 
 fn with_variables(command: Command, variables: &BTreeMap<OsString, OsString>) -> Command {
@@ -291,4 +319,26 @@ fn unexpanded(word: &OsStr) -> OsString {
         byte => vec![byte],
     });
     OsString::from_vec(doubled.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stands_for_itself() {
+        let word = OsStr::new("it's $HOME;\n`x`");
+        let mut line = OsString::from("printf %s ");
+        line.push(literal(word));
+        let shown = Command::new("/bin/sh", Duration::from_secs(5))
+            .args(["-c".into(), line])
+            .output()
+            .unwrap();
+        assert_eq!(shown.stdout, word.to_str().unwrap());
+        assert_eq!(unexpanded(OsStr::new("$a$$")), "$$a$$$$");
+        assert_eq!(
+            quoted_assignment(b"A", b"a\"b\\c$d`"),
+            b"A=\"a\\\"b\\\\c\\$d\\`\"\n"
+        );
+    }
 }
