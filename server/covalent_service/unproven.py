@@ -19,14 +19,17 @@ class Unproven:
         self._file = home / FILE
 
     def set(self) -> None:
-        """Before the first change to the database."""
-        self._file.write_text(sys.prefix)
+        """Before the first change to the database. Whatever a task has put there is replaced."""
+        draft = self._file.with_name(f"{FILE}.new")
+        draft.unlink(missing_ok=True)
+        draft.write_text(sys.prefix)
+        draft.replace(self._file)
 
     def is_set(self) -> bool:
         """Whether this environment set it and has not served since."""
         try:
             return self._file.read_text() == sys.prefix
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def clear(self) -> None:

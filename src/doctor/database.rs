@@ -6,6 +6,7 @@ use crate::data::places::{Database, Places};
 use crate::environment::generation::Generation;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::reach::quoted;
 use crate::system::systemd;
 
 /// How addresses of databases begin, and the packages of which SQLAlchemy 1.4 needs one for them,
@@ -57,7 +58,8 @@ pub(super) fn database(host: &Host) -> Verdict {
                     "{} is left of a migration that was cut off; the database itself is as it was",
                     draft.display()
                 ),
-                format!("sudo rm {}", draft.display()),
+                // As the account: root follows no name in its folders.
+                format!("sudo covalentctl run -- rm {}", quoted(&draft)),
             );
         }
     }

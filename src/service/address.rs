@@ -49,6 +49,13 @@ impl Address {
 
     fn parse(text: &str) -> Option<Address> {
         let (host, port) = text.rsplit_once(':')?;
+        // The account's word: whoever asks for it connects there, and prints it.
+        let is_name = host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-:[]%".contains(c));
+        if !is_name || port.parse::<u16>().is_err() {
+            return None;
+        }
         Some(Address {
             host: host.into(),
             port: port.into(),

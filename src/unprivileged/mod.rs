@@ -17,8 +17,10 @@ mod child;
 mod claim;
 mod folder;
 mod sandbox;
+mod start;
 
-pub(crate) use child::{Child, HOME_PREFIX, exit_code};
+pub(crate) use child::{Child, exit_code};
 pub use claim::Revision;
 pub(crate) use claim::{open, read};
 pub(crate) use folder::{is_led_astray, next_step, open_folder};
+pub(crate) use start::HOME_PREFIX;

@@ -93,6 +93,19 @@ fn the_newest_backups_stay_and_those_with_a_name() {
 }
 
 #[test]
+fn the_one_that_was_just_made_stays_whatever_the_clock_says() {
+    let tree = used();
+    tree.write("etc/covalent/covalentctl.toml", "backups = 2\n");
+    let later = [2090, 2091, 2092].map(|year| {
+        let name = format!("var/backups/covalent/covalent-{year}0101T000000Z.tar.gz");
+        tree.write(&name, "")
+    });
+    let made = back_up(&tree);
+    assert!(made.exists(), "pruned");
+    assert!(!later[0].exists() && !later[1].exists() && later[2].exists());
+}
+
+#[test]
 fn what_cannot_come_back_is_told_and_changes_nothing() {
     let tree = used();
     // Nothing that can be compressed.

@@ -5,6 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::tree::Tree;
@@ -197,6 +198,52 @@ fn what_others_can_change_or_read_is_told() {
 }
 
 #[test]
+fn a_password_that_everybody_can_read_is_told() {
+    let tree = sound();
+    let file = tree.write("etc/covalent/requirements.d/mine.txt", "six\n");
+    set_mode(&file, 0o644);
+    tree.ok(&["apply"]);
+    assert!(!said(&tree, "permissions").contains("mine.txt"));
+    fs::write(&file, "six @ https://me:s3cret@example.org/six.whl\n").unwrap();
+    let cure = format!("Next: sudo chmod 0640 {}", file.display());
+    expect(
+        &tree,
+        "permissions",
+        "look",
+        &["may hold a password", &cure],
+    );
+}
+
+#[test]
+fn what_is_to_be_typed_is_one_command_whatever_a_folder_is_called() {
+    let tree = sound();
+    const NAME: &str = "covalent.sqlite";
+    let data = "var/lib/covalent/d; touch ROOTED; #";
+    fs::create_dir(tree.path(data)).unwrap();
+    tree.write(&format!("{data}/{NAME}.upgrading"), "");
+    tree.write(
+        VARIABLES,
+        &format!("COVALENT_DATABASE=\"/{data}/{NAME}\"\n"),
+    );
+    tree.database(&format!("{data}/{NAME}"), "aa", "w");
+    let told = said(&tree, "database");
+    let (_, next) = told.split_once("Next: ").unwrap();
+    let script = next.lines().next().unwrap().replace("sudo", "echo");
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("ROOTED"),
+        "{output:?}"
+    );
+    assert!(!folder.path().join("ROOTED").exists(), "{script}");
+}
+
+#[test]
 fn a_database_of_another_revision_or_a_damaged_one_is_told() {
     let tree = sound();
     tree.edit_manifest(&tree.environment(), "database_revision", "bb");
@@ -205,7 +252,7 @@ fn a_database_of_another_revision_or_a_damaged_one_is_told() {
     expect(&tree, "database", "look", &[cause, cure]);
 
     let draft = tree.write(&format!("{DATABASE}.upgrading"), "");
-    let cure = format!("Next: sudo rm {}", draft.display());
+    let cure = format!("Next: sudo covalentctl run -- rm {}", draft.display());
     expect(&tree, "database", "look", &["was cut off", &cure]);
     fs::remove_file(draft).unwrap();
 

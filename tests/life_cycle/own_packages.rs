@@ -1,6 +1,8 @@
 //! The administrator's own packages: asked for, installed by hand, and removed again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::tree::Tree;
 
@@ -34,6 +36,56 @@ fn a_package_is_added_listed_and_removed() {
     assert!(said.contains("none of your own packages"), "{said}");
     let said = tree.refused(&["remove", "covalent"], 12);
     assert!(said.contains("covalent.lock"), "{said}");
+}
+
+#[test]
+fn an_address_with_a_password_is_for_root_alone() {
+    let tree = Tree::new();
+    tree.ok(&["add", "numpy"]);
+    let mode = |path: &str| {
+        let metadata = fs::metadata(tree.path(path)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(LOCAL), 0o640);
+    // While an edit is under way, the text before it is kept.
+    let note = "var/lib/covalentctl/requirements-before.json";
+    let mut command = tree.command(&["add", "six"]);
+    let status = command
+        .env("COVALENTCTL_FAILPOINT", "edited")
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    assert_eq!(mode(note), 0o600);
+    let state = fs::read_to_string(tree.path("var/lib/covalentctl/state.json")).unwrap();
+    assert!(!state.contains("numpy\\n"), "{state}");
+    tree.ok(&["apply"]);
+    assert!(!tree.path(note).exists());
+    let file = fs::read_to_string(tree.path(LOCAL)).unwrap();
+    assert!(file.ends_with("numpy\n"), "{file}");
+}
+
+#[test]
+fn a_folder_that_is_gone_is_no_hindrance() {
+    let tree = Tree::new();
+    let gone = tempfile::tempdir().unwrap();
+    // The shell is there when it goes.
+    let mut command = tree.command(&["add", "six"]);
+    let program = command.get_program().to_owned();
+    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let variables: Vec<_> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    command = Command::new("sh");
+    command
+        .args(["-c", "rmdir \"$PWD\"; exec \"$0\" \"$@\""])
+        .arg(program)
+        .args(arguments)
+        .envs(variables)
+        .current_dir(gone.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(tree.packages(), ["covalent-0.240.0", "six-1.0"]);
 }
 
 #[test]

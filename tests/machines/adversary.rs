@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, Family, PYTHON, UPGRADE, boot, status, wait_for_answer};
+use machine::packages::{DIST, Family, PYTHON, UPGRADE, boot, expect, status, wait_for_answer};
 
 const FOLDER: &str = "/var/lib/covalent/adversary";
 
@@ -255,10 +255,15 @@ fn at_the_running_server(machine: &Machine) -> Result<(u64, u64)> {
     Ok((attempts.values().sum(), controls.values().sum()))
 }
 
+fn revision(machine: &Machine) -> Result<String> {
+    let status = status(machine)?;
+    let revision = status["database"]["revision"].as_str();
+    Ok(revision.context("no revision")?.to_string())
+}
+
 /// The database says that it is of a revision that leads out of its folder, or steers a terminal.
 fn a_revision_leads_nowhere(machine: &Machine) -> Result<()> {
-    let good = machine.ok("covalentctl status --json | python3 -c '
-        import json, sys; print(json.load(sys.stdin)[\"database\"][\"revision\"])'")?;
+    let good = revision(machine)?;
     as_account(machine, REVISION, WAY_OUT)?;
     machine
         .script("python3 -I -c \"$1\" \"$2\"")
@@ -282,7 +287,44 @@ fn a_revision_leads_nowhere(machine: &Machine) -> Result<()> {
         }
         nothing_was_taken(machine, &before)?;
     }
-    as_account(machine, REVISION, good.trim()).map(drop)
+    as_account(machine, REVISION, &good).map(drop)
+}
+
+/// An environment of an ordinary user's in the place of root's, where the folder lets her.
+const REPLACE: &str = "
+    cd /opt/virtualenvs
+    mkdir -p hers/bin
+    cp covalent/manifest.json hers
+    printf '#!/bin/sh\\ntouch /root/ran-hers\\n' >hers/bin/python
+    chmod +x hers/bin/python
+    ln -sfn hers covalent";
+
+/// Where an ordinary user can change a folder on the way, root runs nothing and changes nothing.
+fn a_folder_of_somebody_elses_is_refused(machine: &Machine) -> Result<()> {
+    let link = machine.ok("readlink /opt/virtualenvs/covalent")?;
+    machine.ok("groupadd devs; usermod -aG devs alice; chown root:devs /opt/virtualenvs; chmod 2775 /opt/virtualenvs")?;
+    let replaced = machine.as_user("alice", REPLACE)?;
+    ensure!(replaced.success(), "{replaced}");
+    machine
+        .ok("/opt/virtualenvs/covalent/bin/python; test -e /root/ran-hers; rm /root/ran-hers")?;
+    for verb in ["apply", "backup", "add greeter", "run -- true", "rollback"] {
+        let refused = machine.sh(&format!("covalentctl {verb}"))?;
+        let said = "somebody other than root can change /opt/virtualenvs";
+        expect(&refused, 9, &[said, "Next: ls -ld /opt/virtualenvs"])?;
+    }
+    machine.sh("covalentctl status")?;
+    let told = machine.sh("covalentctl doctor")?;
+    expect(
+        &told,
+        11,
+        &["BAD   permissions: /opt/virtualenvs/.covalent is not used"],
+    )?;
+    ensure!(!machine.exists("/root/ran-hers")?, "root ran her program");
+    machine
+        .script("chown root:root /opt/virtualenvs; chmod 0755 /opt/virtualenvs; rm -r /opt/virtualenvs/hers; ln -sfn \"$1\" /opt/virtualenvs/covalent; covalentctl apply")
+        .arguments([link.trim()])
+        .ok()
+        .map(drop)
 }
 
 /// From now on a process of the account, since tasks end with the server.
@@ -298,10 +340,7 @@ fn start_adversary(machine: &Machine) -> Result<()> {
 
 /// The unit goes back from a failed migration by itself, while the revision leads out.
 fn returns_from_a_failed_migration(machine: &Machine, before: &str) -> Result<()> {
-    let good = status(machine)?["database"]["revision"]
-        .as_str()
-        .unwrap_or_default()
-        .to_string();
+    let good = revision(machine)?;
     let earlier = status(machine)?["environment"]["id"].clone();
     machine.ok("covalentctl add greeter")?;
     let newer = status(machine)?["environment"]["id"]
@@ -316,13 +355,16 @@ fn returns_from_a_failed_migration(machine: &Machine, before: &str) -> Result<()
     );
     machine.write_file(&file, MIGRATION, 0o644)?;
     as_account(machine, REVISION, WAY_OUT)?;
-    let failed = machine.sh("systemctl restart covalent; sleep 5; systemctl is-active covalent")?;
-    ensure!(failed.stdout.trim() != "active", "{failed}");
-    let journal = machine.ok("covalentctl logs --no-pager -n 100")?;
-    ensure!(
-        journal.contains("is not the revision of a database"),
-        "{journal}"
-    );
+    let failed = machine.sh("systemctl restart covalent")?;
+    ensure!(!failed.success(), "{failed}");
+    wait_until("the refusal to go back", LIMIT, || {
+        let journal = machine.ok("covalentctl logs --no-pager -n 100")?;
+        let said = "is not the revision of a database";
+        ensure!(journal.contains(said), "{journal}");
+        let state = machine.sh("systemctl is-active covalent")?;
+        ensure!(state.stdout.trim() == "failed", "{state}");
+        anyhow::Ok(())
+    })?;
     nothing_was_taken(machine, before)?;
     // Mended, the same way leads back.
     as_account(machine, REVISION, &good)?;
@@ -369,6 +411,7 @@ fn no_task_becomes_root(suite: &str) -> Result<()> {
     let machine = prepared(suite)?;
     let (tasks, first) = at_the_running_server(&machine)?;
     a_revision_leads_nowhere(&machine)?;
+    a_folder_of_somebody_elses_is_refused(&machine)?;
     let (processes, second) = while_it_starts_and_is_upgraded(&machine)?;
     println!(
         "{suite}: {} attempts, {} successes against the controls, 0 against root",

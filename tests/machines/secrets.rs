@@ -125,6 +125,7 @@ fn tasks_stay_in_their_sandbox() -> Result<()> {
     ensure!(told.trim() == "True []", "{told}");
     dask_answers_no_other_user(&machine)?;
     every_attempt_fails(&machine)?;
+    tasks_share_what_the_server_has(&machine)?;
     a_drop_in_opens_two_folders(&machine)?;
     a_compiler_compiles(&machine)?;
     run_workflows(&machine, Some("work,local,transfer,pip"))
@@ -171,6 +172,18 @@ fn every_attempt_fails(machine: &Machine) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// What `docs/sandbox.md` says that tasks can do, and that other users can't.
+fn tasks_share_what_the_server_has(machine: &Machine) -> Result<()> {
+    let powers = attempts(machine, "alice", "powers")?;
+    ensure!(powers.len() >= 5, "{powers:?}");
+    for (power, outcome) in &powers {
+        ensure!(!outcome.is_null(), "a task can't {power}");
+    }
+    let refused = machine.as_user("alice", "ls /var/lib/covalent")?;
+    ensure!(!refused.success(), "{refused}");
     Ok(())
 }
 

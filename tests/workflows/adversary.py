@@ -94,10 +94,10 @@ def attack(folder):
             known[process] = namespace
 
     targets = ("/root/secret", "/etc/shadow", f"{folder}/pipe", f"{folder}/plain")
-    places = [
-        f"{home}/{name}"
-        for name in ("interrupted.json", "unproven", "database.aa.pgdump", "adversary/folder")
-    ]
+    names = ["interrupted.json", "database.aa.pgdump", "adversary/folder"]
+    if os.path.exists(f"{folder}/as-task"):
+        names.append("unproven")  # else the server is to write it
+    places = [f"{home}/{name}" for name in names]
 
     def lead_astray(turn):
         for place in places:

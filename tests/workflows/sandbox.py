@@ -1,4 +1,5 @@
-"""What the sandbox keeps tasks from: sandbox.py here|task|terminal.
+"""What the sandbox keeps tasks from: sandbox.py here|task|terminal. And what it does not keep them
+from, since they share the server's account: sandbox.py powers.
 
 Prints, as JSON, the name of each attempt and what came of it, null if it failed. Made in this
 process, in a task, and in the UI's terminal. What it finds is laid out by
@@ -86,6 +87,60 @@ ATTEMPTS = (
 )
 
 
+def read_results_of_others():
+    folder = "/var/lib/covalent/.local/share/covalent/data"
+    results = [f"{path}/{name}" for path, _, names in os.walk(folder) for name in names]
+    return len([open(name, "rb").read(1) for name in results])
+
+
+def change_the_database():
+    database = next(
+        f"{path}/{name}"
+        for path, _, names in os.walk("/var/lib/covalent")
+        for name in names
+        if name.endswith(".sqlite")
+    )
+    open(database, "rb+").close()
+    return "open"
+
+
+def read_the_memory_of_the_server():
+    others = (name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid())
+    server = next(
+        name for name in others if b"/server\0" in open(f"/proc/{name}/cmdline", "rb").read()
+    )
+    start = int(open(f"/proc/{server}/maps").readline().split("-")[0], 16)
+    memory = os.open(f"/proc/{server}/mem", os.O_RDONLY)
+    return len(os.pread(memory, 16, start))
+
+
+def leave_a_package():
+    version = "{}.{}".format(*sys.version_info)
+    folder = f"/var/lib/covalent/site/lib/python{version}/site-packages"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/left_behind.py", "w") as file:
+        file.write("by = 'an earlier task'")
+    return "left"
+
+
+POWERS = (
+    read_results_of_others,
+    change_the_database,
+    read_the_memory_of_the_server,
+    leave_a_package,
+)
+
+
+def powers():
+    return {power.__name__: outcome(power) for power in POWERS}
+
+
+def import_what_was_left():
+    import importlib
+
+    return importlib.import_module("left_behind").by
+
+
 def attempts():
     return {attempt.__name__: outcome(attempt) for attempt in ATTEMPTS}
 
@@ -97,20 +152,24 @@ def outcome(attempt):
         return None
 
 
-def in_a_task():
+def in_a_task(what="attempts"):
     import covalent as ct
 
     @ct.electron
-    def task(file):
+    def task(file, what):
         import runpy
 
-        return runpy.run_path(file)["attempts"]()
+        return runpy.run_path(file)[what]()
 
     @ct.lattice
-    def workflow(file):
-        return task(file)
+    def workflow(file, what):
+        return task(file, what)
 
-    return ct.get_result(ct.dispatch(workflow)(__file__), wait=True).result
+    return ct.get_result(ct.dispatch(workflow)(__file__, what), wait=True).result
+
+
+def shared():
+    return in_a_task("powers") | {"import_what_was_left": in_a_task("import_what_was_left")}
 
 
 def in_the_terminal():
@@ -129,7 +188,7 @@ def in_the_terminal():
     return next(json.loads(line) for line in shown.splitlines() if line.startswith("{"))
 
 
-WHERE = {"here": attempts, "task": in_a_task, "terminal": in_the_terminal}
+WHERE = {"here": attempts, "task": in_a_task, "terminal": in_the_terminal, "powers": shared}
 
 if __name__ == "__main__":
     print(json.dumps(WHERE[sys.argv[1]]()), flush=True)

@@ -27,6 +27,7 @@ use crate::service::drain;
 use crate::system::failure::Kind;
 use crate::system::host::Host;
 use crate::system::systemd;
+use crate::system::terminal::one_line;
 use crate::unprivileged::{self, Revision};
 
 /// Show how the server and its environment are
@@ -214,7 +215,7 @@ fn runs_from(process: &str, active: Option<&Generation>) -> Option<String> {
     let from = folder.file_name()?.to_str()?;
     let active = active?;
     let another = folder.parent() == active.path.parent() && folder != active.path;
-    another.then(|| from.to_string())
+    another.then(|| one_line(from))
 }
 
 impl Status {

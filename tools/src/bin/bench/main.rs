@@ -5,8 +5,11 @@ mod installation;
 mod report;
 mod repository;
 mod service;
+mod verbs;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
 /// What is measured, and how thoroughly.
@@ -22,6 +25,11 @@ struct Arguments {
     /// For how many seconds the service is left alone
     #[arg(long, default_value_t = 600)]
     idle: u64,
+
+    /// An earlier covalentctl, to measure what the verbs took with it: target/stage/covalentctl of
+    /// an earlier build
+    #[arg(long)]
+    earlier: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +38,7 @@ enum Subject {
     Environment,
     Service,
     Repository,
+    Verbs,
 }
 
 fn main() -> Result<()> {
@@ -37,6 +46,7 @@ fn main() -> Result<()> {
         subject,
         rounds,
         idle,
+        earlier,
     } = Arguments::parse();
     let wanted = |one| subject.is_none_or(|subject| subject == one);
     if wanted(Subject::Installation) {
@@ -50,6 +60,13 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Repository) {
         repository::compare()?;
+    }
+    match earlier {
+        Some(earlier) if wanted(Subject::Verbs) => verbs::compare(&earlier, rounds)?,
+        None if subject == Some(Subject::Verbs) => {
+            bail!("verbs are measured beside --earlier FILE")
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -1,0 +1,99 @@
+"""Root reaches what the account of the service can change by one door, src/unprivileged/.
+
+Tasks share the account. So every other place in src/ that becomes an account, or that opens or changes
+something by its path where the account's paths are known, is named here with the reason why it may.
+"""
+
+import re
+import unittest
+from pathlib import Path
+
+import launcher
+
+SOURCES = launcher.DIRECTORY.parent / "src"
+DOOR = "unprivileged/"
+
+# What runs a program as somebody else, or in a unit of its own.
+BECOMES = re.compile(r'\.(?:uid|gid|groups)\([^)]|"(?:setpriv|runuser|su|systemd-run|setsid|script)"')
+
+# Paths that the account can change, or a name in a folder of the account's.
+ACCOUNTS = re.compile(
+    r"\.(?:data|interrupted|unproven|database_copy)\(|places\.(?:data|data_as_set|configuration)|Database::File"
+)
+
+# What opens, makes, moves, removes or gives away something by its path.
+BY_PATH = re.compile(
+    r"\bfs::(?:read|read_to_string|read_dir|write|copy|rename|hard_link|remove_\w+|create_dir\w*|"
+    r"set_permissions|read_link|canonicalize)\(|\bFile::(?:open|create\w*|options)\(|\bl?chown\(|\bsymlink\(|"
+    r"\.canonicalize\(\)|\bfile::(?:write|remove|make_folder)\("
+)
+
+# In the files where paths of the account's are known: how many of them there are, and why.
+ALLOWED = {
+    "data/backup/arrival.rs": (
+        7,
+        "in folders that only root can change (Actor::Caller): all else is done by a child, and "
+        "settings of /etc",
+    ),
+    "cli/status/mod.rs": (1, "/proc/PID/cmdline of the server, of which a generation's name is taken"),
+    "data/backup/create.rs": (10, "in /var/backups and in root's staging folder"),
+    "data/backup/archive.rs": (1, "the archive that root was given"),
+    "data/places.rs": (1, "resolves links; what it leads to is checked by whoever uses it"),
+    "doctor/files.rs": (2, "lists root's own folders, and reads root's requirement files"),
+    "service/starts.rs": (8, "root's own notes in /run/covalentctl and /var/lib/covalentctl"),
+}
+
+
+def code(text):
+    """Without tests and comments."""
+    text = text.split("#[cfg(test)]")[0]
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//"))
+
+
+def trespassers(sources):
+    """What goes past the door, by the names of the files."""
+    found = []
+    for name, text in sources.items():
+        if name.startswith(DOOR):
+            continue
+        text = code(text)
+        found += [f"{name} becomes somebody: {match[0]}" for match in BECOMES.finditer(text)]
+        if name not in ALLOWED and not ACCOUNTS.search(text):
+            continue
+        uses = BY_PATH.findall(text)
+        allowed, _reason = ALLOWED.get(name, (0, ""))
+        if len(uses) != allowed:
+            found.append(f"{name} opens or changes by path {len(uses)} times, not {allowed}: {uses}")
+    return found
+
+
+class Door(unittest.TestCase):
+    def sources(self):
+        return {
+            str(path.relative_to(SOURCES)): path.read_text() for path in SOURCES.rglob("*.rs")
+        }
+
+    def test_nothing_goes_past_it(self):
+        self.assertEqual(trespassers(self.sources()), [])
+
+    def test_whatever_would_is_found(self):
+        plants = {
+            "a child as the account": "fn ask() { inner.uid(account.uid).gid(account.gid); }",
+            "a program that becomes it": 'Command::new("runuser", LIMIT)',
+            "a file of the account's by its name": "fs::read(host.unproven())",
+            "a link beside the database": "if let Database::File(file) = d { fs::hard_link(file, b) }",
+            "a folder given away": "chown(places.data, Some(uid), None)",
+        }
+        for what, plant in plants.items():
+            with self.subTest(what):
+                self.assertNotEqual(trespassers({"data/planted.rs": plant}), [])
+                self.assertEqual(trespassers({f"{DOOR}planted.rs": plant}), [])
+
+    def test_it_is_there(self):
+        door = "".join(text for name, text in self.sources().items() if name.startswith(DOOR))
+        self.assertTrue(BECOMES.search(door))
+        self.assertTrue(set(ALLOWED) <= set(self.sources()))
+
+
+if __name__ == "__main__":
+    unittest.main()
