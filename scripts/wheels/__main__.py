@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
+
+import tomllib
 
 import licences
 import lock
@@ -171,7 +172,10 @@ def check(locks: list[Path], folders: list[Path], scratch: Path) -> None:
     options = ["--dry-run", "--no-config", "--no-cache", "--offline", "--no-index", "--no-build"]
     options += [*(f"--find-links={folder}" for folder in folders), "--require-hashes"]
     for python in PYTHONS:
-        target = [f"--python-version={python}", f"--python-platform=x86_64-manylinux_2_{NEWEST_GLIBC}"]
+        target = [
+            f"--python-version={python}",
+            f"--python-platform=x86_64-manylinux_2_{NEWEST_GLIBC}",
+        ]
         run(UV / "uv", "pip", "sync", *options, *target, "--target", scratch / python, *locks)
 
 
@@ -225,10 +229,16 @@ def run(*command: str | Path, **variables: str) -> None:
     """Run a command that is quiet when it succeeds, and shown whole when it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(
-        words, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
-        sys.exit(f"{done.stdout}\nscripts/wheelhouse: exit status {done.returncode} of {' '.join(words)}")
+        sys.exit(
+            f"{done.stdout}\nscripts/wheelhouse: exit status {done.returncode} of {' '.join(words)}"
+        )
 
 
 def say(message: str) -> None:

@@ -40,7 +40,11 @@ def in_crate(name: str, licence: str, folder: Path) -> Licensed:
     """The crate whose sources are in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {str(path.relative_to(folder)): path for path in files}
-    return Licensed(name, licence, {n: _text(path.read_bytes()) for n, path in names.items() if _holds_a_licence(n)})
+    return Licensed(
+        name,
+        licence,
+        {n: _text(path.read_bytes()) for n, path in names.items() if _holds_a_licence(n)},
+    )
 
 
 def report(introduction: str, works: Iterable[Licensed]) -> str:

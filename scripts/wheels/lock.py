@@ -20,7 +20,10 @@ class Pin:
 
     def line(self, hashes: list[str]) -> str:
         """The pin as a requirement that lets pip take no file but these."""
-        return " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{h}" for h in hashes)]) + "\n"
+        return (
+            " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{h}" for h in hashes)])
+            + "\n"
+        )
 
 
 def read(lock: Path) -> list[Pin]:

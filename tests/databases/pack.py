@@ -1,7 +1,6 @@
 """Packs what a Covalent left below a home: its database as SQL, and the workflows' files."""
 
 import io
-import json
 import re
 import sqlite3
 import sys

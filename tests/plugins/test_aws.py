@@ -26,6 +26,7 @@ from moto import mock_aws
 from moto.batch.models import batch_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ecs.models import EC2ContainerServiceBackend, ecs_backends
+
 from tasks import DISPATCH, carry_out, double, metadata, task
 
 REGION = "us-east-1"

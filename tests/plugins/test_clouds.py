@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import batch_v1, storage
+
 from tasks import DISPATCH, carry_out, double, metadata, task
 
 TOKEN = {"access_token": "a", "token_type": "Bearer", "expires_in": 3600}

@@ -17,6 +17,7 @@ import psij
 from covalent_hpc_plugin.hpc import HPCExecutor
 from covalent_slurm_plugin.slurm import SlurmExecutor
 from covalent_ssh_plugin.ssh import SSHExecutor
+
 from tasks import double, metadata, task
 
 # Slurm's commands, for jobs that have ended when they are submitted. What a job script

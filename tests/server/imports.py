@@ -53,7 +53,9 @@ def python(root: Path) -> Uses:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= {node.module or ""} | {
+                    f"{node.module}.{alias.name}" for alias in node.names
+                }
         uses[path] = {modules[name] for name in names if name in modules} - {path}
     return uses
 

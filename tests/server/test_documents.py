@@ -53,7 +53,9 @@ class Development(unittest.TestCase):
         self.assertGreater(named, 30)
 
     def test_every_folder_is_on_the_map(self):
-        there = {f"{path.name}/" for path in PROJECT.iterdir() if path.is_dir() and path.name[0] != "."}
+        there = {
+            f"{path.name}/" for path in PROJECT.iterdir() if path.is_dir() and path.name[0] != "."
+        }
         self.assertEqual({*self.rows("folder"), "docs/"} - there, set())
         self.assertEqual(there - {*self.rows("folder"), "docs/", "target/", "dist/"}, set())
 

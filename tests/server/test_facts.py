@@ -25,7 +25,9 @@ class Pythons(unittest.TestCase):
     """`SUPPORTED` of src/environment/interpreter.rs."""
 
     def test_are_the_same_everywhere(self):
-        oldest, newest = only(r"SUPPORTED: RangeInclusive<u32> = (\d+)\.\.=(\d+);", "src/environment/interpreter.rs")
+        oldest, newest = only(
+            r"SUPPORTED: RangeInclusive<u32> = (\d+)\.\.=(\d+);", "src/environment/interpreter.rs"
+        )
         minors = range(int(oldest), int(newest) + 1)
         span = r"3\.\d+ to 3\.\d+"
         for file, pattern, expected in (

@@ -11,7 +11,11 @@ PROJECT = Path(__file__).parents[2]
 
 class Layout(unittest.TestCase):
     def test_no_files_and_no_folders_use_one_another_in_a_circle(self) -> None:
-        for root, read in (("src", imports.rust), ("repository/src", imports.rust), ("server", imports.python)):
+        for root, read in (
+            ("src", imports.rust),
+            ("repository/src", imports.rust),
+            ("server", imports.python),
+        ):
             with self.subTest(root):
                 uses = read(PROJECT / root)
                 self.assertGreater(sum(map(len, uses.values())), 10)
@@ -60,7 +64,13 @@ class Planted(unittest.TestCase):
         self.assertEqual(self.circles(), [])
 
     def test_through_what_a_module_passes_on(self) -> None:
-        self.write({"x/mod.rs": "mod a;\npub use a::g;", "x/a.rs": "use crate::b;", "b.rs": "use crate::x::g;"})
+        self.write(
+            {
+                "x/mod.rs": "mod a;\npub use a::g;",
+                "x/a.rs": "use crate::b;",
+                "b.rs": "use crate::x::g;",
+            }
+        )
         self.assertEqual(self.circles(), ["b.rs uses x/a.rs, x/a.rs uses b.rs"])
 
     def test_of_python(self) -> None:

@@ -9,7 +9,7 @@ from unittest import mock
 
 import launcher
 from covalent_service import listener
-from covalent_service.refusal import FAILED, NEEDS_ATTENTION, Refusal
+from covalent_service.refusal import FAILED, Refusal
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

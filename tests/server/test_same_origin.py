@@ -4,7 +4,6 @@ import asyncio
 import unittest
 
 import launcher  # noqa: F401
-
 from covalent_service.same_origin import SameOrigin
 
 
@@ -35,7 +34,14 @@ class SameOriginTest(unittest.TestCase):
         self.assertEqual(answer(), 200)  # HTTP/1.0
 
     def test_pages_of_other_sites_are_refused(self):
-        strangers = ("http://evil.example", "http://localhost:3000", "null", "", "file://", "http://[")
+        strangers = (
+            "http://evil.example",
+            "http://localhost:3000",
+            "null",
+            "",
+            "file://",
+            "http://[",
+        )
         for origin in strangers:
             with self.subTest(origin):
                 self.assertEqual(answer(host="localhost:48008", origin=origin), 403)

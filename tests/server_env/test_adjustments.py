@@ -35,8 +35,9 @@ import dask.config  # noqa: E402
 from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
 from covalent_dispatcher._db import datastore  # noqa: E402
 from covalent_dispatcher._service import app_dask  # noqa: E402
-from covalent_service import adjustments  # noqa: E402
 from distributed import Scheduler  # noqa: E402
+
+from covalent_service import adjustments  # noqa: E402
 
 
 def tearDownModule():
@@ -195,7 +196,7 @@ class DaskConnection(unittest.IsolatedAsyncioTestCase):
     async def test_is_made_anew_after_a_task_gave_up_waiting(self):
         adjustments.dask_connection(self.plugin.DaskExecutor)
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            address = "tcp://127.0.0.1:%d" % silent.getsockname()[1]
+            address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
             first = self.plugin.Client(address=address, asynchronous=True)
             with self.assertRaises(TimeoutError):
                 await asyncio.wait_for(first, timeout=0.2)
@@ -381,6 +382,7 @@ class Interrupted(unittest.TestCase):
 
     def test_covalent_still_knows_these_states(self):
         from covalent._shared_files.util_classes import RESULT_STATUS
+
         from covalent_service.database import UNFINISHED_TASK, UNFINISHED_WORKFLOW
 
         known = {str(value) for name, value in vars(RESULT_STATUS).items() if name.isupper()}

@@ -194,7 +194,7 @@ class Running(unittest.TestCase):
         with socket.socket() as taken, Served() as server:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            server.start(COVALENT_DASK_DASHBOARD="127.0.0.1:%d" % taken.getsockname()[1])
+            server.start(COVALENT_DASK_DASHBOARD=f"127.0.0.1:{taken.getsockname()[1]}")
             self.assertEqual({host for host, _ in server.listening()}, {"127.0.0.1"})
 
     def test_dask_talks_to_nobody_by_a_port(self):
@@ -291,7 +291,9 @@ class Running(unittest.TestCase):
             for question in questions:
                 # Covalent itself would answer any page: that is why it is not asked.
                 with server.answer(question, **own) as answer:
-                    self.assertIn(answer.headers["Access-Control-Allow-Origin"], ("*", *own.values()))
+                    self.assertIn(
+                        answer.headers["Access-Control-Allow-Origin"], ("*", *own.values())
+                    )
                 for strange in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
                     with self.assertRaises(urllib.error.HTTPError) as refused:
                         server.answer(question, **strange)

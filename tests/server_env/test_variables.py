@@ -169,8 +169,10 @@ def lives(home):
             "XDG_DATA_HOME": (f"{home}/xdg/data", below("covalent/dispatcher_db.sqlite")),
             "COVALENT_HEARTBEAT_INTERVAL": (
                 "1",
-                lambda value, life: f"heartbeat_interval = {value}\n"
-                in Path(home, ".config/covalent/covalent.conf").read_text(),
+                lambda value, life: (
+                    f"heartbeat_interval = {value}\n"
+                    in Path(home, ".config/covalent/covalent.conf").read_text()
+                ),
             ),
             "COVALENT_DISABLE_DASK": ("1", lambda value, life: len(life.listening) == 1),
             "COVALENT_ENABLE_TASK_PACKING": ("1", seen("groups", 1)),

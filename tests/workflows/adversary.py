@@ -112,9 +112,18 @@ def attack(folder):
     if not os.path.exists(f"{folder}/pipe"):
         os.mkfifo(f"{folder}/pipe")
     with open(f"{folder}/plain", "w") as file:
-        json.dump({"when": "2099-01-01T00:00:00Z", "workflows": [
-            {"dispatch_id": "a\x1b]0;owned\x07", "lattice_name": "b\x1b[31m\nservice  active"}
-        ]}, file)
+        json.dump(
+            {
+                "when": "2099-01-01T00:00:00Z",
+                "workflows": [
+                    {
+                        "dispatch_id": "a\x1b]0;owned\x07",
+                        "lattice_name": "b\x1b[31m\nservice  active",
+                    }
+                ],
+            },
+            file,
+        )
     turn, written = 0, 0.0
     while not os.path.exists(f"{folder}/stop"):
         hunt()
