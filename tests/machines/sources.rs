@@ -74,7 +74,7 @@ fn an_index_serves_where_there_is_no_wheelhouse() -> Result<()> {
     let settings = format!("[index]\nurl = \"http://{ADDRESS}:{PORT}/simple\"\n");
     machine.write_file(SETTINGS, &settings, 0o640)?;
     machine.ok(&format!("apt-get install --yes {DIST}/covalent_*.deb"))?;
-    ensure!(source(&machine)? == "\"the package index\"");
+    ensure!(source(&machine)? == "\"index\"");
     run_workflows(&machine, Some("tasks,sublattice"))?;
 
     // What may not be asked is not asked, whatever is wanted.
@@ -144,7 +144,7 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
          dpkg --configure -a 2>&1; covalentctl apply 2>&1
          systemctl stop watch",
     )?;
-    ensure!(source(&machine)? == "\"the package index\"");
+    ensure!(source(&machine)? == "\"index\"");
     ensure!(
         proxy.said()?.contains(&format!("CONNECT {ADDRESS}:{PORT}")),
         "{}",
