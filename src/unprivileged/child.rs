@@ -22,7 +22,7 @@ use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::reach::quoted;
-use crate::system::{systemd, terminal};
+use crate::system::{systemd, terminal, unit_exit};
 
 /// Closes what was inherited, the lock for one, but for the descriptor of its first argument, and
 /// becomes the rest of them. Bash, since other shells know no descriptor above 9.
@@ -411,14 +411,14 @@ fn check(output: &Output) -> Result<()> {
     if output.status.and_then(|status| status.code()) != Some(NAMESPACE) {
         return Ok(());
     }
+    let (cause, cure) = unit_exit::namespace();
     Err(Failure::error(
         Kind::Settings,
         format!(
-            "systemd can't set up the sandbox of covalent.service here, so nothing runs as the \
-             account {NAME}: {}",
+            "nothing runs as the account {NAME}: {cause}: {}",
             output.stderr.trim()
         ),
-        "sudo covalentctl doctor tells what helps",
+        cure,
     ))
 }
 
