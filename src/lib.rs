@@ -5,7 +5,9 @@
 
 // What the modules offer one another is documented too; clippy.toml leaves out the rest.
 #![deny(clippy::missing_docs_in_private_items)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod adoption;
 pub mod cli;
 mod data;
 mod doctor;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
@@ -106,8 +107,15 @@ impl Settings {
     /// Reads the file; a missing one means every default.
     pub fn read(host: &Host) -> Result<Settings> {
         let path = host.settings();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
+                let valid = error.utf8_error().valid_up_to();
+                let line = 1 + error.as_bytes()[..valid]
+                    .split(|byte| *byte == b'\n')
+                    .count()
+                    - 1;
+                failure(format!("{}:{line}: a byte is not UTF-8", path.display()))
+            })?,
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => {
                 return Err(failure(format!(
@@ -122,12 +130,15 @@ impl Settings {
 
 fn parse(path: &Path, text: &str) -> Result<Settings> {
     let settings: Settings = toml::from_str(text).map_err(|error| {
-        let place = error.span().map_or_else(String::new, |span| {
+        let span = error.span();
+        let place = span.clone().map_or_else(String::new, |span| {
             let (line, column) = position(text, span.start);
             format!(":{line}:{column}")
         });
+        let name = span.and_then(|span| text.get(span));
+        let misplaced = name.and_then(|name| misplaced(text, name.trim_matches(['"', '\''])));
         // The parser's long form quotes the line, which may hold a password.
-        let reason = error.message().replace('\n', " ");
+        let reason = misplaced.unwrap_or_else(|| error.message().replace('\n', " "));
         failure(format!("{}{place}: {reason}", path.display()))
     })?;
     match wrong(&settings) {
@@ -177,6 +188,25 @@ fn wrong(settings: &Settings) -> Option<String> {
         return Some("backups = 0 must be at least 1: the one just made stays".into());
     }
     None
+}
+
+/// Where the setting `name` belongs, if it stands on the wrong side of the line `[index]`.
+fn misplaced(text: &str, name: &str) -> Option<String> {
+    let file: Table = toml::from_str(text).ok()?;
+    let alone = |value: &Value| Table::from_iter([(name.to_string(), value.clone())]);
+    let below = file.get("index").and_then(|index| index.get(name));
+    let above = file.get(name);
+    if below.is_some_and(|value| alone(value).try_into::<Settings>().is_ok()) {
+        Some(format!(
+            "{name} belongs above the line [index], not below it"
+        ))
+    } else if above.is_some_and(|value| alone(value).try_into::<Index>().is_ok()) {
+        Some(format!(
+            "{name} belongs below the line [index], not above it"
+        ))
+    } else {
+        None
+    }
 }
 
 /// Line and column of a byte, both counted from 1, the column in characters.
@@ -256,6 +286,37 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn a_setting_on_the_wrong_side_of_index_is_told_where_it_belongs() {
+        let shipped = include_str!("../systemd/covalentctl.toml");
+        let refused = refusal(&format!("{shipped}interpreter = \"/usr/bin/python3.12\"\n"));
+        let line = shipped.lines().count() + 1;
+        assert_eq!(
+            refused,
+            format!(
+                "/etc/covalent/covalentctl.toml:{line}:1: interpreter belongs above the line \
+                 [index], not below it"
+            )
+        );
+        let refused = refusal("proxy = \"http://me:s3cret@proxy\"\n[index]\n");
+        assert!(refused.contains(":1:1: proxy belongs below"), "{refused}");
+        // Neither here nor there.
+        assert!(refusal("[index]\ninterpretor = 1").contains("unknown field"));
+    }
+
+    #[test]
+    fn a_byte_that_is_not_utf8_is_told_with_its_line() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        fs::create_dir_all(host.etc()).unwrap();
+        fs::write(host.settings(), b"# caf\xc3\xa9\n# caf\xe9\n").unwrap();
+        let refused = describe(&Settings::read(&host).unwrap_err());
+        assert!(
+            refused.ends_with("covalentctl.toml:2: a byte is not UTF-8"),
+            "{refused}"
+        );
     }
 
     #[test]

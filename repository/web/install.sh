@@ -15,6 +15,7 @@ binary_sha256='@BINARY_SHA256@'
 armored_sha256='@ARMORED_SHA256@'
 # As `uname -m` names them.
 machines='@MACHINES@'
+release=/etc/os-release
 
 say() { printf '%s\n' "$*"; }
 refuse() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
@@ -25,23 +26,45 @@ newer_or_same() {
     [ "$(printf '%s\n' "$2" "$1" | sort -t . -k 1,1n -k 2,2n | head -n 1)" = "$2" ]
 }
 
+# The distribution's own; where it is missing, the packages bring it. On the dnf side there are others
+# beside it, and the installation says which.
+python_version() {
+    python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
 # Sets family, or refuses.
 identify() {
-    [ -r /etc/os-release ] || refuse "there is no /etc/os-release, so the packages are not for this system"
+    [ -r "$release" ] || refuse "there is no $release, so the packages are not for this system"
     # shellcheck source=/dev/null
-    . /etc/os-release
+    . "$release"
     system=${PRETTY_NAME:-${ID:-an unknown system}}
+    supported="Debian 12, Ubuntu 22.04, Fedora 39, RHEL 8, Amazon Linux 2023, their relatives, and newer"
     minimum=''
     case ${ID:-} in
         debian) family=apt minimum=12 ;;
         ubuntu) family=apt minimum=22.04 ;;
         fedora) family=dnf minimum=39 ;;
-        rhel | centos | rocky | almalinux) family=dnf minimum=8 ;;
-        *) refuse "the packages are for Debian 12, Ubuntu 22.04, Fedora 39, RHEL 8 and its relatives, and newer; this is $system" ;;
+        rhel | centos | rocky | almalinux | ol) family=dnf minimum=8 ;;
+        amzn) family=dnf minimum=2023 ;;
+        *)
+            # The others say whom they are like, and have versions of their own.
+            case " ${ID_LIKE:-} " in
+                *' debian '* | *' ubuntu '*) family=apt ;;
+                *' rhel '* | *' centos '* | *' fedora '*) family=dnf ;;
+                *) refuse "the packages are for $supported; this is $system" ;;
+            esac
+            ;;
     esac
     # Debian's testing and unstable have no version.
-    if [ -n "${VERSION_ID:-}" ]; then
-        newer_or_same "$VERSION_ID" "$minimum" || refuse "the packages are for $ID $minimum and newer; this is $system"
+    if [ -n "$minimum" ] && [ -n "${VERSION_ID:-}" ]; then
+        newer_or_same "$VERSION_ID" "$minimum" || refuse "the packages are for $supported; this is $system"
+    fi
+    # Whatever its name: what the packages themselves need.
+    library=$(getconf GNU_LIBC_VERSION 2>/dev/null) || library='none'
+    newer_or_same "${library#glibc }" 2.28 ||
+        refuse "the packages need glibc 2.28 or newer; $system has $library"
+    if [ "$family" = apt ] && python=$(python_version); then
+        newer_or_same "$python" 3.10 || refuse "the packages need Python 3.10 or newer; $system has $python"
     fi
     machine=$(uname -m)
     case " $machines " in

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::{change, require_root};
+use crate::adoption::at_installation;
 use crate::environment::apply::{Caller, Request};
 use crate::environment::generation::Generation;
 use crate::rollback::after_failed_migration;
@@ -13,6 +14,8 @@ use crate::settings::{RestartPolicy, Settings};
 use crate::system::failure;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::login;
+use crate::system::mount;
 use crate::system::progress::Progress;
 
 /// Make the environment what it should be
@@ -59,6 +62,13 @@ impl Apply {
         }
         if self.transaction {
             note_restart(host)?;
+            if result.is_ok()
+                && let Err(error) = at_installation(host, &Progress::plain())
+            {
+                // Not the package manager's business: the package and its environment are complete.
+                let words = failure::render(&error);
+                Progress::plain().warn(&format!("not all was taken over:\n{words}"));
+            }
         }
         result
     }
@@ -71,6 +81,12 @@ impl Apply {
         if self.at_start {
             after_failed_migration(host, &progress)?;
             check_environment_file(host, &progress)?;
+            mount::refuse_noexec(&host.generations())?;
+        }
+        if self.transaction
+            && let Ok(Some(found)) = login::objection(host)
+        {
+            progress.warn(&format!("{}\n  Next: {}", found.cause, found.cure));
         }
         let caller = match (self.at_start, self.transaction) {
             (true, _) => Caller::Start,

@@ -9,6 +9,7 @@ use super::change::require_root;
 use crate::data::backup;
 use crate::settings::Settings;
 use crate::system::host::Host;
+use crate::system::print;
 use crate::system::progress::Progress;
 
 /// Back up the database, the results of all workflows, and the settings
@@ -28,7 +29,6 @@ impl Backup {
         require_root(host)?;
         let keep = Settings::read(host)?.backups;
         let made = backup::create(host, self.file.as_deref(), keep, &Progress::interactive())?;
-        println!("{}", made.display());
-        Ok(())
+        print::answer(format_args!("{}\n", made.display()))
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::environment::apply::{Activated, Caller, Request, apply, apply_in_turn};
+use crate::environment::generation::asked_for;
 use crate::environment::own_requirements::{self, LocalFile};
 use crate::service::lifecycle;
 use crate::settings::Settings;
@@ -54,6 +55,13 @@ impl Changed {
                 environment.display(),
                 moved.display()
             ));
+            let missing = asked_for(&moved, &generation.manifest.packages);
+            if !missing.is_empty() {
+                progress.say(&format!(
+                    "packages in it that the new one lacks: sudo covalentctl add {}",
+                    missing.join(" ")
+                ));
+            }
         }
         match caller {
             Caller::Transaction | Caller::Start => Ok(()),

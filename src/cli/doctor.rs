@@ -9,6 +9,7 @@ use super::terminal::colour;
 use crate::doctor::{Verdict, examine};
 use crate::system::failure::Kind;
 use crate::system::host::Host;
+use crate::system::print;
 use crate::system::terminal::printable;
 
 /// Look for everything that can be wrong, and say what to type
@@ -36,11 +37,18 @@ impl Doctor {
             };
             match &check.verdict {
                 Verdict::Good(text) | Verdict::Skipped(text) => {
-                    println!("{word}  {}: {}", check.name, printable(text));
+                    print::answer(format_args!(
+                        "{word}  {}: {}\n",
+                        check.name,
+                        printable(text)
+                    ))?;
                 }
                 Verdict::Doubtful { cause, cure } | Verdict::Bad { cause, cure } => {
-                    println!("{word}  {}: {}", check.name, printable(cause));
-                    println!("      Next: {}", printable(cure));
+                    let (name, cause) = (check.name, printable(cause));
+                    let next = printable(cure);
+                    print::answer(format_args!(
+                        "{word}  {name}: {cause}\n      Next: {next}\n"
+                    ))?;
                 }
             }
             wrong += usize::from(matches!(check.verdict, Verdict::Bad { .. }));

@@ -8,6 +8,7 @@ use super::terminal::column;
 use crate::environment::generation::{Generation, Manifest};
 use crate::environment::source::described;
 use crate::system::host::Host;
+use crate::system::print;
 
 /// List the environments there are, the newest first
 ///
@@ -68,16 +69,17 @@ impl History {
         if self.json {
             let json =
                 serde_json::to_string_pretty(&entries).context("writing the history as JSON")?;
-            println!("{json}");
+            print::answer(format_args!("{json}\n"))?;
             return Ok(());
         }
         if entries.is_empty() {
-            println!("There is no environment. To make one: sudo covalentctl apply");
+            print::answer("There is no environment. To make one: sudo covalentctl apply\n")?;
         }
         let width = column(entries.iter().map(|entry| entry.manifest.id.as_str()));
         for entry in &entries {
             let mark = if entry.active { '*' } else { ' ' };
-            println!("{mark} {:width$}  {}", entry.manifest.id, entry.text());
+            let id = &entry.manifest.id;
+            print::answer(format_args!("{mark} {id:width$}  {}\n", entry.text()))?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::environment::generation::{self, Generation};
 use crate::environment::requirement_file::{Files, named};
 use crate::environment::state::State;
 use crate::system::host::Host;
+use crate::system::print;
 
 /// List the Python packages of your own in the environment
 ///
@@ -45,11 +46,11 @@ impl List {
         rows.extend(plugins(&files, active.as_ref()));
         if self.json {
             let json = serde_json::to_string_pretty(&rows).context("writing the list as JSON")?;
-            println!("{json}");
+            print::answer(format_args!("{json}\n"))?;
             return Ok(());
         }
         if rows.is_empty() {
-            println!("No package of your own. To add one: covalentctl add NAME");
+            print::answer("No package of your own. To add one: covalentctl add NAME\n")?;
         }
         let names = column(rows.iter().map(|row| row.name.as_str()));
         let versions = column(rows.iter().map(|row| row.shown_version()));
@@ -59,7 +60,8 @@ impl List {
                 true => row.because.clone(),
                 false => format!("{}, {}", row.requirement, row.because),
             };
-            println!("{:names$}  {version:versions$}  {why}", row.name);
+            let name = &row.name;
+            print::answer(format_args!("{name:names$}  {version:versions$}  {why}\n"))?;
         }
         Ok(())
     }

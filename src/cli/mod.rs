@@ -1,6 +1,7 @@
 //! The command line. The manual and the shells' completions are made from these definitions.
 
 mod add;
+mod adopt;
 mod apply;
 mod backup;
 mod change;
@@ -35,7 +36,7 @@ use crate::system::space;
 /// (status, doctor), adds Python packages of yours to its environment (add, remove, list, upgrade),
 /// goes back to an earlier environment (history, rollback), makes the environment what it should
 /// be after an edit (apply), runs commands in it (run), keeps what the server holds (backup,
-/// restore), and ends or restarts it without an end for the workflows that run (drain, restart).
+/// restore), takes over a server that was set up by hand (adopt), and ends or restarts it without an end for the workflows that run (drain, restart).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -57,6 +58,7 @@ enum Verb {
     Logs(logs::Logs),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Adopt(adopt::Adopt),
     Drain(drain::Drain),
     Restart(restart::Restart),
     Run(run::Run),
@@ -85,6 +87,7 @@ impl Arguments {
             Verb::Logs(verb) => verb.run(&host).map(done),
             Verb::Backup(verb) => verb.run(&host).map(done),
             Verb::Restore(verb) => verb.run(&host).map(done),
+            Verb::Adopt(verb) => verb.run(&host).map(done),
             Verb::Drain(verb) => verb.run(&host).map(done),
             Verb::Restart(verb) => verb.run(&host).map(done),
             Verb::Run(verb) => verb.run(&host),

@@ -9,6 +9,7 @@ use crate::service::starts::{self, End};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 use crate::system::systemd;
+use crate::system::unit_exit::explain;
 
 /// Go back to an earlier environment
 ///
@@ -38,7 +39,7 @@ impl Rollback {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.note_end {
-            note_end(host)?;
+            note_end(host, &progress)?;
             return Ok(());
         }
         let generation = rollback(host, self.id.as_deref(), self.keep_database, &progress)?;
@@ -54,7 +55,7 @@ impl Rollback {
 
 /// What systemd tells the unit's last command (systemd.exec(5), "Environment Variables Set or
 /// Propagated by the Service Manager"), and what it says when asked.
-fn note_end(host: &Host) -> Result<()> {
+fn note_end(host: &Host, progress: &Progress) -> Result<()> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let names = [
         "StatusText",
@@ -71,5 +72,8 @@ fn note_end(host: &Host) -> Result<()> {
         // Where this run has not become ready, the time is that of an earlier one.
         served: microseconds(begun).is_some_and(|begun| microseconds(ready) >= Some(begun)),
     };
+    if let Some(why) = end.status.parse().ok().and_then(explain) {
+        progress.warn(&format!("{}\n  Next: {}", why.cause, why.cure));
+    }
     starts::note_end(host, &end)
 }

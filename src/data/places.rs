@@ -1,11 +1,12 @@
 //! Where the server keeps what it keeps, as `covalent.env` says (`covalent_service/settings.py`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::service::environment_file::EnvironmentFile;
 use crate::service::serve::DATABASE_VARIABLE;
+use crate::system::file::resolved;
 use crate::system::host::Host;
 
 /// Covalent's database.
@@ -72,20 +73,6 @@ impl Places {
     }
 }
 
-/// The launcher does the same: Covalent notes the path without links, also of a folder that is not
-/// there yet.
-fn resolved(path: &Path) -> PathBuf {
-    let there = path.ancestors().find_map(|above| {
-        let rest = path.strip_prefix(above).ok()?;
-        Some((above.canonicalize().ok()?, rest))
-    });
-    match there {
-        Some((path, rest)) if rest.as_os_str().is_empty() => path,
-        Some((above, rest)) => above.join(rest),
-        None => path.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,20 +104,5 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 5);
-    }
-
-    #[test]
-    fn links_on_the_way_are_followed_also_to_what_is_not_there_yet() {
-        let tree = tempfile::tempdir().unwrap();
-        let root = tree.path().canonicalize().unwrap();
-        fs::create_dir(root.join("disk")).unwrap();
-        std::os::unix::fs::symlink("disk", root.join("link")).unwrap();
-        for (path, expected) in [
-            ("link", "disk"),
-            ("link/missing/data", "disk/missing/data"),
-            ("missing/data", "missing/data"),
-        ] {
-            assert_eq!(resolved(&root.join(path)), root.join(expected));
-        }
     }
 }

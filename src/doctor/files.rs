@@ -16,6 +16,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::reach::{not_roots, quoted, require_trusted};
+use crate::system::sandbox;
 use crate::unprivileged::{Child, is_led_astray, next_step};
 
 /// How many files below a folder are looked at: an environment with every plugin has half of it,
@@ -153,6 +154,12 @@ pub(super) fn data(host: &Host) -> Verdict {
         return skipped(format!("there is no {}", host.data().display()));
     };
     let written = written(host, &places);
+    if written
+        .iter()
+        .any(|(path, _)| sandbox::hides(host, path).is_some())
+    {
+        return skipped("some of it is where the server can't see it: see covalent.env above");
+    }
     if let Some(verdict) = astray(host, &written) {
         return verdict;
     }

@@ -13,6 +13,7 @@ use crate::data::places::{Database, Places};
 use crate::environment::generation::Generation;
 use crate::system::command::Command;
 use crate::system::host::Host;
+use crate::system::mount;
 use crate::system::space::{self, Need};
 use crate::system::systemd;
 
@@ -114,6 +115,36 @@ fn lacks(needs: &[(PathBuf, Need)]) -> anyhow::Result<Vec<String>> {
         lacks.extend(space::lack(there.unwrap_or(path), *need)?);
     }
     Ok(lacks)
+}
+
+/// Whether code can be run from where it lies.
+pub(super) fn mounts(host: &Host) -> Verdict {
+    let mut folders = vec![host.generations(), host.uv()];
+    let active = Generation::active(host);
+    folders.extend(active.map(|generation| generation.manifest.interpreter.path));
+    let line = |path: &PathBuf, mount: &Path| {
+        format!(
+            "{} is on {}, which is mounted noexec",
+            path.display(),
+            mount.display()
+        )
+    };
+    for path in &folders {
+        if let Some(mount) = mount::noexec(path) {
+            return bad(line(path, &mount), mount::cure(&mount));
+        }
+    }
+    // What a task installs with ct.DepsPip is below it.
+    match mount::noexec(&host.data()) {
+        Some(mount) => doubtful(
+            format!(
+                "{}, so tasks can't load compiled packages that ct.DepsPip installs",
+                line(&host.data(), &mount)
+            ),
+            format!("{}, unless that is meant", mount::cure(&mount)),
+        ),
+        None => good("code can be run from where it lies"),
+    }
 }
 
 /// Whether the machine knows itself by the name that the server listens on.

@@ -3,10 +3,12 @@
 mod database;
 mod environment;
 mod files;
+mod login;
 mod machine;
 mod network;
 mod settings;
 mod sources;
+mod start;
 mod unit;
 mod verdict;
 
@@ -36,9 +38,10 @@ enum Who {
 }
 
 /// Everything, in the order in which one thing needs the other.
-const CHECKS: [(&str, Who, Look); 20] = [
+const CHECKS: [(&str, Who, Look); 23] = [
     ("clock", Who::Anyone, machine::clock),
     ("disk", Who::Anyone, machine::disk),
+    ("mounts", Who::Anyone, machine::mounts),
     ("localhost", Who::Anyone, machine::localhost),
     ("settings", Who::Root, settings::settings),
     ("covalent.env", Who::Root, settings::environment_file),
@@ -49,9 +52,11 @@ const CHECKS: [(&str, Who, Look); 20] = [
     ("packages", Who::Anyone, environment::packages),
     ("permissions", Who::Anyone, files::permissions),
     ("account", Who::Anyone, files::account),
+    ("login", Who::Anyone, login::login),
     ("data", Who::Root, files::data),
     ("database", Who::Root, database::database),
     ("service", Who::Anyone, unit::service),
+    ("start", Who::Anyone, start::start),
     ("unit", Who::Anyone, unit::overridden),
     ("sandbox", Who::Anyone, unit::sandbox),
     ("port", Who::Anyone, network::port),

@@ -11,9 +11,12 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
+use crate::system::account::{Account, NAME};
 use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::sandbox;
+use crate::unprivileged::Child;
 
 /// The minor versions of Python 3 that the lock was tested with.
 const SUPPORTED: RangeInclusive<u32> = 10..=14;
@@ -36,6 +39,9 @@ print(json.dumps({
     'abi': sysconfig.get_config_var('SOABI') or '',
     'missing': missing,
 }))";
+
+/// Prints the first of its arguments that the caller may not enter or execute.
+const CLOSED: &str = r#"for path; do test -x "$path" || { echo "$path"; exit; }; done"#;
 
 /// An interpreter, as far as an environment depends on it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -104,7 +110,15 @@ impl Answer {
 pub fn find(host: &Host, settings: &Settings, probes: &mut Probes) -> Result<Interpreter> {
     if let Some(set) = &settings.interpreter {
         return match examine(&host.path(set), probes) {
-            Ok(Ok(interpreter)) => Ok(interpreter),
+            Ok(Ok(interpreter)) => match unreachable(host, &interpreter.path)? {
+                None => Ok(interpreter),
+                Some(objection) => Err(Failure::error(
+                    Kind::Interpreter,
+                    objection,
+                    "put it where the account can read it, such as /opt or /usr/local, name it in \
+                     /etc/covalent/covalentctl.toml, then: covalentctl apply",
+                )),
+            },
             Ok(Err(objection)) => Err(refusal(&[format!("{} {objection}", set.display())])),
             Err(error) => Err(refusal(&[format!("{error:#}")])),
         }
@@ -116,7 +130,10 @@ pub fn find(host: &Host, settings: &Settings, probes: &mut Probes) -> Result<Int
     let mut objections = Vec::new();
     for candidate in candidates(host).iter().filter(|path| path.exists()) {
         match examine(candidate, probes) {
-            Ok(Ok(interpreter)) => return Ok(interpreter),
+            Ok(Ok(interpreter)) => match unreachable(host, &interpreter.path)? {
+                None => return Ok(interpreter),
+                Some(objection) => objections.push(objection),
+            },
             Ok(Err(objection)) => objections.push(format!("{} {objection}", candidate.display())),
             Err(error) => objections.push(format!("{error:#}")),
         }
@@ -125,6 +142,34 @@ pub fn find(host: &Host, settings: &Settings, probes: &mut Probes) -> Result<Int
         objections.push("there is no python3 in /usr/bin or /usr/local/bin".into());
     }
     Err(refusal(&objections))
+}
+
+/// Why the service account can't run the interpreter at a real path, if it can't.
+fn unreachable(host: &Host, path: &Path) -> Result<Option<String>> {
+    // What a distribution has put there is for everybody.
+    if path.starts_with(host.path("/usr/bin")) {
+        return Ok(None);
+    }
+    if let Some(hidden) = sandbox::hides(host, path) {
+        return Ok(Some(format!("{}: {hidden}", path.display())));
+    }
+    if Account::service(host)?.is_none() {
+        return Ok(None);
+    }
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.reverse();
+    let closed = Child::new(host, "sh", PROBE_LIMIT)
+        .args(["-c", CLOSED, "sh"])
+        .args(above)
+        .run()?
+        .stdout;
+    let (closed, path) = (closed.trim_end(), path.display());
+    Ok(
+        (!closed.is_empty()).then(|| match closed == path.to_string() {
+            true => format!("the account {NAME} may not execute {path}"),
+            false => format!("the account {NAME} can't reach {path}: {closed} is closed to it"),
+        }),
+    )
 }
 
 fn candidates(host: &Host) -> Vec<PathBuf> {

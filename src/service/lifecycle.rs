@@ -31,8 +31,8 @@ pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) 
                 .run()?;
         }
         RestartPolicy::Manual => progress.say(
-            "the server runs from the environment of before until you type: \
-             systemctl restart covalent",
+            "the server is not restarted (restart = \"manual\" in covalentctl.toml); when it suits \
+             you: systemctl restart covalent",
         ),
     }
     Ok(())

@@ -11,12 +11,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{Access, MemfdFlags};
 
 use super::environment_file::EnvironmentFile;
 use super::starts::heed_refusal;
 use crate::environment::generation::Generation;
-use crate::system::account::Account;
+use crate::system::account::{Account, NAME};
 use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind, needs_root};
 use crate::system::host::Host;
@@ -55,9 +55,19 @@ pub fn serve(host: &Host) -> Result<ExitStatus> {
             .args(words)
             .take_place();
     }
-    // The process's own environment is the unit's.
     let mut command = Command::in_place(generation.python());
-    if let Some(address) = std::env::var_os(DATABASE_VARIABLE) {
+    // The process's own environment is the unit's, if it has one.
+    let mut address = std::env::var_os(DATABASE_VARIABLE);
+    if !is_the_units(host) {
+        let mut variables = variables_in_place(host)?;
+        refuse_others_data(host)?;
+        address = variables.remove(DATABASE_VARIABLE).map(OsString::from);
+        command = variables
+            .into_iter()
+            .fold(command, |command, (name, value)| command.env(name, value))
+            .current_dir(&host.path(WORKING_DIRECTORY));
+    }
+    if let Some(address) = address {
         let number = hand_over(&address)?;
         command = command
             .without(DATABASE_VARIABLE)
@@ -69,6 +79,47 @@ pub fn serve(host: &Host) -> Result<ExitStatus> {
 /// Whether no unit has prepared what the server needs: it never starts it as root.
 pub fn stands_in_for_the_unit(host: &Host) -> bool {
     host.is_real() && rustix::process::geteuid().is_root()
+}
+
+/// Whether systemd has started this process, with the unit's variables and those of `covalent.env`
+/// (systemd.exec(5), `INVOCATION_ID`); in a tree that is not a machine, whoever did.
+fn is_the_units(host: &Host) -> bool {
+    let started = systemd::is_running(host) && std::env::var_os("INVOCATION_ID").is_some();
+    !host.is_real() || started
+}
+
+/// Fails where the caller, who is not root, can't write what the server writes.
+fn refuse_others_data(host: &Host) -> Result<()> {
+    let folder = host.path(WORKING_DIRECTORY);
+    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(&folder, access).map_err(|error| {
+        let user = rustix::process::geteuid().as_raw();
+        Failure::error(
+            Kind::Permission,
+            format!("user {user} can't write {}: {error}", folder.display()),
+            format!(
+                "start it as root, from which the server goes over to the account {NAME}; or give \
+                 this user {} with what is in it",
+                host.data().display()
+            ),
+        )
+    })
+}
+
+/// What the unit would set, with what the caller has set, which counts more than `covalent.env`.
+fn variables_in_place(host: &Host) -> Result<BTreeMap<String, String>> {
+    EnvironmentFile::read(host)?.refuse_harmful()?;
+    let mut variables = variables(host)?;
+    let given = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let writable = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(host.path(RUNTIME_DIRECTORY), writable) {
+        Ok(()) => drop(variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into())),
+        // Covalent's own default is in /tmp.
+        Err(_) => drop(variables.remove(CACHE_VARIABLE)),
+    }
+    variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
+    Ok(variables)
 }
 
 /// The server where no systemd starts it, as in a container: with the unit's account, folders and
@@ -86,11 +137,7 @@ fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Child> {
     file::make_folder(&folder, 0o750)?;
     chown(&folder, Some(account.uid), Some(account.gid))
         .with_context(|| format!("handing {} over", folder.display()))?;
-    let mut variables = variables(host)?;
-    let given = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into());
-    variables.extend(given.filter(|(name, _)| name.starts_with("COVALENT_") || name == "LOGLEVEL"));
+    let mut variables = variables_in_place(host)?;
     let secret = variables.remove(DATABASE_VARIABLE);
     let secret = secret
         .map(|secret| hand_over(secret.as_ref()))

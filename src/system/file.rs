@@ -107,6 +107,20 @@ pub fn remove(path: &Path) -> Result<bool> {
     }
 }
 
+/// The path without links, even of a folder that is not there yet. The launcher does the same for the
+/// data: Covalent notes its path like that.
+pub fn resolved(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some((above.canonicalize().ok()?, rest))
+    });
+    match there {
+        Some((path, rest)) if rest.as_os_str().is_empty() => path,
+        Some((above, rest)) => above.join(rest),
+        None => path.into(),
+    }
+}
+
 /// The path with `end` behind its name.
 pub fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -158,6 +172,21 @@ mod tests {
         assert_eq!(fs::read(aside.join("by-hand")).unwrap(), b"x");
         assert_eq!(fs::read_link(&path).unwrap(), Path::new(".covalent/2"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn links_on_the_way_are_followed_also_to_what_is_not_there_yet() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = tree.path().canonicalize().unwrap();
+        fs::create_dir(root.join("disk")).unwrap();
+        symlink("disk", root.join("link")).unwrap();
+        for (path, expected) in [
+            ("link", "disk"),
+            ("link/missing/data", "disk/missing/data"),
+            ("missing/data", "missing/data"),
+        ] {
+            assert_eq!(resolved(&root.join(path)), root.join(expected));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A log gets plain lines. A terminal gets the running step's seconds as well.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::terminal::printable;
+
+use crate::system::print;
 
 /// How often the seconds on a terminal are renewed.
 const TICK: Duration = Duration::from_millis(500);
@@ -35,12 +37,12 @@ impl Progress {
 
     /// Says one thing.
     pub fn say(&self, text: &str) {
-        eprintln!("covalentctl: {}", printable(text));
+        print::words(format_args!("covalentctl: {}\n", printable(text)));
     }
 
     /// Says one thing that is wrong, though nothing fails.
     pub fn warn(&self, text: &str) {
-        eprintln!("covalentctl: warning: {}", printable(text));
+        print::words(format_args!("covalentctl: warning: {}\n", printable(text)));
     }
 
     /// Does `work`, says what it is and how long it took, and returns both.
@@ -71,8 +73,8 @@ impl Progress {
 /// Shows the seconds until the other end of `done` is gone, then clears the line.
 fn tick(what: &str, start: Instant, done: &mpsc::Receiver<()>) {
     while done.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
-        eprint!("\rcovalentctl: {what} … {} s", start.elapsed().as_secs());
-        let _ = std::io::stderr().flush();
+        let seconds = start.elapsed().as_secs();
+        print::words(format_args!("\rcovalentctl: {what} … {seconds} s"));
     }
-    eprint!("\r\x1b[K");
+    print::words("\r\x1b[K");
 }

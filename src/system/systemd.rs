@@ -23,6 +23,24 @@ pub fn is_running(host: &Host) -> bool {
     host.is_real() && host.path("/run/systemd/system").is_dir()
 }
 
+/// Its version, such as 252; nothing without systemd.
+pub fn version(host: &Host) -> Option<u32> {
+    if !is_running(host) {
+        return None;
+    }
+    let asked = Command::new("systemctl", QUESTION_LIMIT).args(["--version"]);
+    let said = asked.output().ok()?.stdout;
+    // systemd 252 (252.39-1~deb12u1)
+    said.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether the machine is a container (systemd-detect-virt(1)).
+pub fn is_in_container() -> bool {
+    let asked =
+        Command::new("systemd-detect-virt", QUESTION_LIMIT).args(["--container", "--quiet"]);
+    asked.output().is_ok_and(|output| output.succeeded())
+}
+
 /// Properties of the unit by their names (systemctl(1), `show`); empty without systemd.
 pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
     if !is_running(host) {

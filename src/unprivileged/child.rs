@@ -16,7 +16,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::command::Output;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
-use crate::system::{systemd, terminal};
+use crate::system::{systemd, terminal, unit_exit};
 
 /// How systemd says that it could not set the sandbox up (systemd.exec(5), "Process Exit Codes").
 const NAMESPACE: i32 = 226;
@@ -160,14 +160,14 @@ fn check(output: &Output) -> Result<()> {
     if output.status.and_then(|status| status.code()) != Some(NAMESPACE) {
         return Ok(());
     }
+    let (cause, cure) = unit_exit::namespace();
     Err(Failure::error(
         Kind::Settings,
         format!(
-            "systemd can't set up the sandbox of covalent.service here, so nothing runs as the \
-             account {NAME}: {}",
+            "nothing runs as the account {NAME}: {cause}: {}",
             output.stderr.trim()
         ),
-        "sudo covalentctl doctor tells what helps",
+        cure,
     ))
 }
 

@@ -16,6 +16,7 @@
 mod child;
 mod claim;
 mod folder;
+pub(crate) mod ownership;
 mod sandbox;
 mod start;
 

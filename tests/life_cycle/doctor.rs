@@ -58,6 +58,7 @@ fn nothing_is_wrong_where_nothing_is_broken() {
     for name in [
         "clock",
         "disk",
+        "mounts",
         "settings",
         "covalent.env",
         "wheels",

@@ -299,6 +299,28 @@ fn a_rollback_takes_along_what_was_installed_by_hand() {
 }
 
 #[test]
+fn an_environment_that_a_client_runs_from_stays_even_if_opt_is_a_link() {
+    let tree = Tree::new();
+    tree.write("etc/covalent/covalentctl.toml", "generations = 1\n");
+    fs::rename(tree.path("opt"), tree.path("disk")).unwrap();
+    symlink("disk", tree.path("opt")).unwrap();
+    tree.ok(&["apply"]);
+    // As a client that came through the link: what is mapped has its real path, and nothing else.
+    let library = tree.environment().canonicalize().unwrap().join("library");
+    fs::copy("/bin/sleep", &library).unwrap();
+    let mut client = Command::new(&library);
+    std::os::unix::process::CommandExt::arg0(&mut client, "client");
+    let mut client = client.arg("600").spawn().unwrap();
+    tree.ok(&["apply", "--rebuild"]);
+    let kept = library.exists();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert!(kept);
+    tree.ok(&["apply"]);
+    assert!(!library.exists());
+}
+
+#[test]
 fn garbage_is_swept_away_also_when_there_is_nothing_to_build() {
     let tree = Tree::new();
     tree.ok(&["apply"]);

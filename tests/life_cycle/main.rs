@@ -9,5 +9,7 @@ mod drain;
 mod environment;
 mod generations;
 mod own_packages;
+mod printing;
+mod settings;
 mod status;
 mod tree;

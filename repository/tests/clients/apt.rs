@@ -37,7 +37,7 @@ impl Apt {
         let settings = format!(
             "Dir::State \"{root}/state\";\nDir::State::status \"{root}/state/status\";\n\
              Dir::Cache \"{root}/cache\";\nDir::Etc \"{root}/etc\";\nDir::Log \"{root}\";\n\
-             APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; }};\n\
+             APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; \"i386\"; }};\n\
              APT::Sandbox::User \"\";\nAPT::Update::Error-Mode \"any\";\nAcquire::Retries \"0\";\n\
              Acquire::http::Proxy \"DIRECT\";\n"
         );
@@ -85,12 +85,15 @@ impl Apt {
         )
     }
 
-    /// `apt-get update`, which has to succeed without a word of warning.
+    /// `apt-get update`, which has to succeed without a warning or a note.
     pub fn update(&self) -> Result<()> {
         let output = self.run(&["update"])?;
         let said = said(&output);
         ensure!(
-            output.status.success() && !said.contains("\nW: ") && !said.contains("\nE: "),
+            output.status.success()
+                && !["\nW: ", "\nE: ", "\nN: "]
+                    .iter()
+                    .any(|word| said.contains(word)),
             "{said}"
         );
         Ok(())

@@ -166,3 +166,111 @@ fn a_source_that_was_edited_is_kept() -> Result<()> {
     ensure!(found == (edited, placed), "{found:?}");
     Ok(())
 }
+
+/// What is on a machine: `os-release`, glibc's version, and that of `python3`.
+type System<'a> = (&'a str, &'a str, &'a str);
+
+/// What `identify` makes of it: the family, or why not.
+fn identified(fixture: &Fixture, (release, library, python): System) -> Result<String> {
+    let file = fixture.path("os-release");
+    fs::write(&file, release)?;
+    let functions = fixture.path("functions.sh");
+    let text = fixture.text("install.sh")?;
+    fs::write(&functions, text.replace("\nmain \"$@\"\n", "\n"))?;
+    let script = format!(
+        ". {}
+        release={}
+        machines='x86_64'
+        getconf() {{ echo 'glibc {library}'; }}
+        python_version() {{ echo '{python}'; }}
+        uname() {{ echo x86_64; }}
+        command() {{ :; }}
+        identify
+        echo \"$family\"",
+        functions.display(),
+        file.display()
+    );
+    Ok(output(Command::new("dash").args(["-euc", &script]))?.text())
+}
+
+#[test]
+fn a_distribution_is_known_by_its_name_or_by_whom_it_is_like() -> Result<()> {
+    let fixture = Fixture::with_tiny()?;
+    for (system, word) in [
+        (("ID=debian\nVERSION_ID=12", "2.36", "3.11"), "apt"),
+        (("ID=debian", "2.41", "3.14"), "apt"),
+        (("ID=debian\nVERSION_ID=11", "2.31", "3.9"), "Debian 12"),
+        (
+            ("ID=ubuntu\nVERSION_ID=20.04", "2.31", "3.8"),
+            "Ubuntu 22.04",
+        ),
+        (("ID=rhel\nVERSION_ID=8.10", "2.28", "3.6"), "dnf"),
+        (
+            ("ID=ol\nID_LIKE=fedora\nVERSION_ID=9.4", "2.34", "3.9"),
+            "dnf",
+        ),
+        (("ID=ol\nVERSION_ID=7.9", "2.17", "3.6"), "RHEL 8"),
+        // Its own Python is 3.9, and python3.11 stands beside it.
+        (
+            ("ID=amzn\nID_LIKE=fedora\nVERSION_ID=2023", "2.34", "3.9"),
+            "dnf",
+        ),
+        (
+            (
+                "ID=amzn\nID_LIKE='centos rhel fedora'\nVERSION_ID=2",
+                "2.26",
+                "3.7",
+            ),
+            "Amazon Linux 2023",
+        ),
+        (
+            (
+                "ID=linuxmint\nID_LIKE='ubuntu debian'\nVERSION_ID=21.3",
+                "2.35",
+                "3.10",
+            ),
+            "apt",
+        ),
+        (
+            (
+                "ID=linuxmint\nID_LIKE=ubuntu\nVERSION_ID=20.3",
+                "2.31",
+                "3.8",
+            ),
+            "Python 3.10 or newer",
+        ),
+        (
+            ("ID=linuxmint\nID_LIKE=debian\nVERSION_ID=6", "2.36", "3.11"),
+            "apt",
+        ),
+        (
+            ("ID=raspbian\nID_LIKE=debian\nVERSION_ID=12", "2.36", "3.11"),
+            "apt",
+        ),
+        (
+            (
+                "ID=scientific\nID_LIKE='rhel centos fedora'\nVERSION_ID=7",
+                "2.17",
+                "3.6",
+            ),
+            "glibc 2.28",
+        ),
+        (
+            ("ID=arch", "2.42", "3.14"),
+            "the packages are for Debian 12",
+        ),
+        (
+            ("ID=alpine\nVERSION_ID=3.22", "", "3.12"),
+            "the packages are for Debian 12",
+        ),
+    ] {
+        let said = identified(&fixture, system)?;
+        let is_family = ["apt", "dnf"].contains(&word);
+        let right = match is_family {
+            true => said.trim() == word,
+            false => said.starts_with("install.sh: ") && said.contains(word),
+        };
+        ensure!(right, "{system:?}: {said}");
+    }
+    Ok(())
+}

@@ -26,6 +26,7 @@ use crate::service::api::{self, Running, Workflow};
 use crate::service::drain;
 use crate::system::failure::Kind;
 use crate::system::host::Host;
+use crate::system::print;
 use crate::system::systemd;
 use crate::system::terminal::one_line;
 use crate::unprivileged::{self, Revision};
@@ -224,9 +225,9 @@ impl Status {
         if self.json {
             let json =
                 serde_json::to_string_pretty(&report).context("writing the status as JSON")?;
-            println!("{json}");
+            print::answer(format_args!("{json}\n"))?;
         } else {
-            print!("{}", report.text(colour()));
+            print::answer(report.text(colour()))?;
         }
         Ok(match report.environment {
             Some(_) => ExitCode::SUCCESS,

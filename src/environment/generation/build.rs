@@ -21,6 +21,7 @@ use crate::environment::wanted::{LAYOUT, Wanted};
 use crate::system::failpoint;
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::mount;
 use crate::system::progress::Progress;
 use crate::system::space;
 
@@ -36,6 +37,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<Option<Generation>> {
     file::make_folder(&host.generations(), 0o755)?;
+    mount::refuse_noexec(&host.generations())?;
     space::check(&host.generations(), blueprint.base().is_some())?;
     Unfinished::new(host, blueprint.wanted).complete(host, blueprint, progress)
 }

@@ -67,6 +67,24 @@ fn package(entry: &OsStr) -> Option<(String, String)> {
     Some((requirement::name(name).filter(|_| sound)?, version.into()))
 }
 
+/// What pip installs into every environment for itself.
+const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
+
+/// The names in the environment at `path` that somebody asked for (PEP 376, `REQUESTED`), without those
+/// that are in `packages`.
+pub fn asked_for(path: &Path, packages: &Versions) -> Vec<String> {
+    let Some(site_packages) = site_packages(path) else {
+        return Vec::new();
+    };
+    let found = metadata_folders(&site_packages).filter(|(name, folder)| {
+        let is_known = packages.contains_key(name) || TOOLS.contains(&name.as_str());
+        !is_known && folder.join("REQUESTED").exists()
+    });
+    let mut names: Vec<String> = found.map(|(name, _)| name).collect();
+    names.sort();
+    names
+}
+
 /// The address that a package was installed from instead of an index (PEP 610).
 pub fn direct_url(environment: &Path, name: &str) -> Option<String> {
     #[derive(serde::Deserialize)]

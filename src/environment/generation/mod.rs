@@ -26,7 +26,7 @@ use anyhow::{Context, Error, Result};
 pub use self::blueprint::Blueprint;
 pub use self::build::build;
 pub use self::bytecode::{Modules, complete, is_incomplete};
-pub use self::contents::{Changes, changes};
+pub use self::contents::{Changes, asked_for, changes};
 pub use self::integrity::{Damage, damage};
 pub use self::manifest::{Manifest, Seconds};
 pub use self::prune::{is_untidy, prune, sweep};

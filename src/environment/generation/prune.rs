@@ -105,7 +105,11 @@ fn remove(path: &Path) -> Result<()> {
 /// Whether any process runs from `path`: its command line names a file there, as the server's
 /// does, or a library from there is mapped, as in a client that came through the link.
 fn in_use(path: &Path) -> bool {
-    let needle = format!("{}/", path.display()).into_bytes();
+    // Where a link leads there, as /opt may be, the kernel names what is mapped without it.
+    let names = [path.to_path_buf()].into_iter().chain(path.canonicalize());
+    let needles: Vec<Vec<u8>> = names
+        .map(|name| [name.as_os_str().as_encoded_bytes(), b"/"].concat())
+        .collect();
     let Ok(processes) = fs::read_dir("/proc") else {
         return false;
     };
@@ -113,5 +117,8 @@ fn in_use(path: &Path) -> bool {
         .flatten()
         .flat_map(|process| ["cmdline", "maps"].map(|name| process.path().join(name)))
         .filter_map(|file| fs::read(file).ok())
-        .any(|text| text.windows(needle.len()).any(|window| window == needle))
+        .any(|text| {
+            let names = |needle: &Vec<u8>| text.windows(needle.len()).any(|part| part == needle);
+            needles.iter().any(names)
+        })
 }

@@ -1,6 +1,9 @@
 //! What the variables of `covalent.env` may hold.
 
 use super::problem::{Assignment, Problem, Severity};
+use crate::system::file::resolved;
+use crate::system::host::Host;
+use crate::system::sandbox::{self, Hidden};
 
 /// What a variable's value has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,29 @@ const SWITCHES: [&str; 6] = ["0", "1", "f", "false", "t", "true"];
 /// Checks every assignment.
 pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
     assignments.iter().filter_map(check_one).collect()
+}
+
+/// What is put where the unit's sandbox hides it: the server would start with nothing of it.
+pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
+    let is_written = |name: &str| {
+        let kind = VARIABLES.iter().find(|(known, _)| *known == name);
+        matches!(kind, Some((_, Value::Path))) && name != "SHELL" || name == "HOME"
+    };
+    let mut problems = Vec::new();
+    for Assignment { line, name, value } in assignments {
+        let path = resolved(&host.path(value));
+        // In a /tmp of its own the server keeps what may be gone after its end.
+        let hidden = match is_written(name) && value.starts_with('/') {
+            true => sandbox::hides(host, &path).filter(Hidden::is_a_home),
+            false => None,
+        };
+        problems.extend(hidden.map(|hidden| Problem {
+            line: *line,
+            severity: Severity::Harmful,
+            text: format!("{name}: {hidden}: {}", hidden.cure(&path)),
+        }));
+    }
+    problems
 }
 
 fn check_one(assignment: &Assignment) -> Option<Problem> {
@@ -205,7 +231,7 @@ mod tests {
             .flat_map(|line| [line, "\n"])
             .collect();
         for text in [shipped, &in_force] {
-            let (assignments, problems) = super::super::parse::parse(text);
+            let (assignments, problems) = super::super::parse::parse(text.as_bytes(), &|| true);
             assert_eq!(problems, []);
             assert_eq!(check(&assignments), []);
         }

@@ -7,16 +7,22 @@ mod check;
 mod parse;
 mod problem;
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::fs::OFlags;
 
 pub use self::problem::{Assignment, Problem, Severity};
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::systemd;
+
+/// The systemd from which on a comment ends with its line, whatever is the last character.
+const COMMENTS_END_ALONE: u32 = 254;
 
 /// The file, read.
 #[derive(Debug)]
@@ -33,18 +39,29 @@ impl EnvironmentFile {
     /// Reads and checks the file; a missing one is an empty one, as in the unit.
     pub fn read(host: &Host) -> Result<EnvironmentFile> {
         let path = host.environment_file();
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        let bytes = match read(&path) {
+            // A link that leads nowhere was not meant as none, though systemd takes it for that.
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Vec::new(),
             result => result.map_err(|error| {
                 Failure::error(
                     Kind::Settings,
                     format!("{}: can't be read: {error}", path.display()),
-                    format!("ls -l {} shows what it is; make it a file", path.display()),
+                    match error.kind() {
+                        ErrorKind::PermissionDenied => format!(
+                            "do it as root; or let this user read the file, if it holds no secret: \
+                             sudo chmod 0644 {}",
+                            path.display()
+                        ),
+                        _ => format!("ls -lL {} shows what it is; make it a file", path.display()),
+                    },
                 )
             })?,
         };
-        let (assignments, mut problems) = parse::parse(&String::from_utf8_lossy(&bytes));
+        let joins_comments =
+            || systemd::version(host).is_some_and(|version| version < COMMENTS_END_ALONE);
+        let (assignments, mut problems) = parse::parse(&bytes, &joins_comments);
         problems.extend(check::check(&assignments));
+        problems.extend(check::hidden(host, &assignments));
         problems.sort_by_key(|problem| problem.line);
         Ok(EnvironmentFile {
             path,
@@ -88,4 +105,18 @@ impl EnvironmentFile {
             "correct the file, then: systemctl restart covalent",
         ))
     }
+}
+
+/// A file's content. A pipe in its place would be waited for.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -38,6 +38,7 @@ pub struct Builder {
     installed: bool,
     network: Network,
     beside: bool,
+    without_namespaces: bool,
     binds: Vec<Bind>,
 }
 
@@ -67,6 +68,7 @@ impl Builder {
             installed: false,
             network: Network::Own,
             beside: false,
+            without_namespaces: false,
             binds: Vec::new(),
         }
     }
@@ -119,6 +121,12 @@ impl Builder {
         self
     }
 
+    /// Lets its systemd make no namespace for a service, as in a container without nesting.
+    pub fn without_namespaces(mut self) -> Builder {
+        self.without_namespaces = true;
+        self
+    }
+
     /// Boots it, and waits until systemd says that it is up. Before that it may
     /// wait for its root to be made, and for other machines to end.
     pub fn boot(self) -> Result<Machine> {
@@ -160,6 +168,9 @@ impl Builder {
             Network::Own | Network::Of(_) => "off",
         };
         arguments.push(format!("--resolv-conf={names}").into());
+        if self.without_namespaces {
+            arguments.push("--system-call-filter=~unshare".into());
+        }
         for bind in &self.binds {
             arguments.push(bind.argument()?);
         }

@@ -1,0 +1,43 @@
+//! What a first installation takes over by itself.
+
+use anyhow::Result;
+
+use super::in_place::{Plan, adopt, runs_as_another};
+use super::unit::replaced;
+use crate::system::host::Host;
+use crate::system::progress::Progress;
+
+/// The marks of the packages' scripts for a first installation (`debian/covalent/preinst`,
+/// `rpm/covalent.post`).
+const MARKS: [&str; 2] = ["start-requested", "first-installation"];
+
+/// Takes over what a Covalent that was set up by hand has at the places of the package; says what that
+/// is, and what is left to be typed.
+pub fn at_installation(host: &Host, progress: &Progress) -> Result<()> {
+    if !MARKS.iter().any(|mark| host.state().join(mark).exists()) {
+        return Ok(());
+    }
+    let plan = Plan::of(host)?;
+    if let Some(unit) = &plan.unit {
+        progress.warn(&format!(
+            "{} hides the package's unit, and its server goes on as it was; to go over to the package: \
+             sudo covalentctl adopt",
+            unit.display()
+        ));
+        return Ok(());
+    }
+    if plan.has_data() || runs_as_another(host)? {
+        adopt(host, &plan, progress)?;
+    }
+    if let Some(unit) = replaced(host) {
+        progress.say(&format!("the unit of before is {}", unit.copy.display()));
+        if !unit.variables.is_empty() {
+            progress.warn(&format!(
+                "it set {}, which the package's does not: write that into /etc/covalent/covalent.env if \
+                 it is meant to stay",
+                unit.variables.join(" ")
+            ));
+        }
+    }
+    Ok(())
+}

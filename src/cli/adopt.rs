@@ -1,0 +1,89 @@
+//! `covalentctl adopt`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::change::require_root;
+use crate::adoption::{self, Brought, Plan};
+use crate::service::{address::Address, api};
+use crate::system::host::Host;
+use crate::system::progress::Progress;
+use crate::system::systemd;
+
+/// Take over a Covalent that was set up by hand
+///
+/// A unit below /etc that hides the package's is moved aside, and what is at the server's places
+/// becomes the service account's. With a FOLDER, such as /root or the home of whoever typed `covalent
+/// start`, the workflows and results that a server kept there are copied to the service's places; the
+/// folder stays as it is, and its server may run meanwhile. What is going to be done is said first.
+/// Cut off, it is typed again.
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  covalentctl adopt\n  covalentctl adopt /root\n")]
+pub struct Adopt {
+    /// The home that the other server was started with
+    folder: Option<PathBuf>,
+
+    /// Even if the service has workflows of its own: they are put aside
+    #[arg(long, requires = "folder")]
+    replace: bool,
+}
+
+impl Adopt {
+    pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_root(host)?;
+        let progress = Progress::interactive();
+        let plan = Plan::of(host)?;
+        let mut lines = plan.lines();
+        lines.extend(self.folder.as_ref().map(|folder| {
+            format!(
+                "the workflows and results in {} are copied to {}",
+                folder.display(),
+                host.data().display()
+            )
+        }));
+        if lines.is_empty() {
+            progress.say(
+                "there is nothing to take over here; covalentctl adopt FOLDER looks elsewhere",
+            );
+            return Ok(());
+        }
+        for line in &lines {
+            progress.say(&format!("to do: {line}"));
+        }
+        adoption::adopt(host, &plan, &progress)?;
+        if let Some(folder) = &self.folder {
+            let brought = adoption::bring(host, folder, self.replace, &progress)?;
+            tell(host, &brought, &progress);
+        }
+        Ok(())
+    }
+}
+
+fn tell(host: &Host, brought: &Brought, progress: &Progress) {
+    progress.say(&format!(
+        "took over {} workflows; their files are in {} as before, too",
+        brought.workflows,
+        brought.data.display()
+    ));
+    for path in &brought.aside {
+        progress.say(&format!("what was there before: {}", path.display()));
+    }
+    for path in &brought.plugins {
+        progress.warn(&format!(
+            "{} is code that the server would run: copy it into its executor_plugins if you trust it",
+            path.display()
+        ));
+    }
+    let address = Address::of(host);
+    let runs = systemd::is_active(host).unwrap_or(false);
+    if !runs && api::running(&address, 0).is_ok() {
+        progress.say(&format!(
+            "another server still answers at {address}, and keeps to its own folder: end it, then: \
+             sudo systemctl start covalent"
+        ));
+    } else if !runs {
+        progress.say("to start the server: sudo systemctl start covalent");
+    }
+}

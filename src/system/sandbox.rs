@@ -1,0 +1,73 @@
+//! What the unit's sandbox hides from the server, as systemd has read the unit and its drop-ins.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::system::host::Host;
+use crate::system::systemd;
+
+/// The folders that a directive hides (systemd.exec(5)).
+const HIDING: [(&str, &[&str]); 2] = [
+    ("ProtectHome", &["/home", "/root", "/run/user"]),
+    ("PrivateTmp", &["/tmp", "/var/tmp"]),
+];
+
+/// The directives that show a folder all the same.
+const SHOWING: [&str; 2] = ["BindPaths", "BindReadOnlyPaths"];
+
+/// Why the server does not see a path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The directive with its value, such as `ProtectHome=yes`.
+    directive: String,
+    folder: &'static str,
+}
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hidden { directive, folder } = self;
+        write!(f, "the unit hides {folder} from the server ({directive})")
+    }
+}
+
+impl Hidden {
+    /// Whether it is somebody's home, and not a folder for temporary files.
+    pub fn is_a_home(&self) -> bool {
+        self.directive.starts_with("ProtectHome=")
+    }
+
+    /// What to type for the server to see `path`, a folder in a home.
+    pub fn cure(&self, path: &Path) -> String {
+        format!(
+            "sudo systemctl edit covalent, with the lines [Service], ProtectHome=tmpfs and \
+             BindPaths={}; then: sudo systemctl restart covalent",
+            path.display()
+        )
+    }
+}
+
+/// Whether the server, whose files are below no home by default, does not see a real path.
+/// systemd is asked only if the path is where one of the directives hides something.
+pub fn hides(host: &Host, path: &Path) -> Option<Hidden> {
+    let (directive, folder) = HIDING.iter().find_map(|(directive, folders)| {
+        let folder = folders.iter().find(|folder| path.starts_with(folder))?;
+        Some((*directive, *folder))
+    })?;
+    let shown = systemd::show(host, &[directive, SHOWING[0], SHOWING[1]]);
+    let value = shown.get(directive)?;
+    let bound = SHOWING.iter().filter_map(|name| shown.get(*name));
+    let is_shown = bound
+        .flat_map(|value| value.split_whitespace())
+        .any(|bound| {
+            // source:destination:options, of which only the first has to be there.
+            let mut parts = bound.trim_start_matches('-').split(':');
+            let source = parts.next();
+            let destination = parts.next().or(source);
+            destination.is_some_and(|destination| path.starts_with(destination))
+        });
+    let is_hidden = !["no", "read-only"].contains(&value.as_str()) && !is_shown;
+    is_hidden.then(|| Hidden {
+        directive: format!("{directive}={value}"),
+        folder,
+    })
+}
