@@ -4,8 +4,7 @@ import asyncio
 import unittest
 
 import launcher  # noqa: F401
-
-from covalent_service.same_origin import SameOrigin
+from covalent_service.same_origin import Access, SameOrigin
 
 
 async def _inner(scope, _receive, send):
@@ -23,7 +22,7 @@ def answer(kind="http", *, names=(), any_host=False, machine=(), **headers):
         "type": kind,
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    asyncio.run(SameOrigin(_inner, names, any_host, machine)(scope, None, send))
+    asyncio.run(SameOrigin(_inner, Access(names, any_host, machine))(scope, None, send))
     return sent[0].get("status") or sent[0]["code"]
 
 
@@ -35,7 +34,14 @@ class SameOriginTest(unittest.TestCase):
         self.assertEqual(answer(), 200)  # HTTP/1.0
 
     def test_pages_of_other_sites_are_refused(self):
-        strangers = ("http://evil.example", "http://localhost:3000", "null", "", "file://", "http://[")
+        strangers = (
+            "http://evil.example",
+            "http://localhost:3000",
+            "null",
+            "",
+            "file://",
+            "http://[",
+        )
         for origin in strangers:
             with self.subTest(origin):
                 self.assertEqual(answer(host="localhost:48008", origin=origin), 403)
