@@ -20,6 +20,7 @@ mod repository;
 mod secrets;
 mod service;
 mod sources;
+mod surroundings;
 mod trouble;
 mod ui;
 mod watchdog;
