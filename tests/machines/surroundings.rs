@@ -230,6 +230,13 @@ fn with_the_port_in_use(machine: &Machine) -> Result<()> {
             "net.ipv4.ip_local_reserved_ports",
         ],
     )?;
+    let doctor = machine.sh("covalentctl doctor")?;
+    ensure!(
+        doctor
+            .text()
+            .contains("BAD   service: it ends again and again"),
+        "{doctor}"
+    );
     machine.ok("systemctl stop connection")?;
     starts_by_itself(machine)
 }
@@ -242,7 +249,7 @@ fn with_an_address_that_comes_late(machine: &Machine) -> Result<()> {
     change_unit(machine, "RestartSec=100ms")?;
     is_refused(
         machine,
-        &[&format!("{LATE}] is not an address of this machine")[..]],
+        &[&format!("{LATE} is not an address of this machine")[..]],
     )?;
     wait_until("30 starts", Duration::from_secs(120), || {
         let restarts = property(machine, "NRestarts")?;
