@@ -243,7 +243,9 @@ def _cure(error: Exception) -> str:
 def _complete(store: "DataStore", settings: Settings) -> None:
     """Do what is left of a migration that was ended after its first transaction."""
     try:
-        stored_paths.put_right(store.engine.url.render_as_string(hide_password=False), settings.data_dir)
+        stored_paths.put_right(
+            store.engine.url.render_as_string(hide_password=False), settings.data_dir
+        )
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(
             f"the migration of {_name(store)} was cut off, and cannot be completed: "

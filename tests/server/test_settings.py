@@ -109,7 +109,6 @@ class Values(unittest.TestCase):
             link.symlink_to(real)
             self.assertEqual(read(COVALENT_DATA_DIR=f"{link}/data").data_dir, real / "data")
 
-
     def test_a_circle_of_links_there_is_refused_by_name(self):
         with TemporaryDirectory() as directory:
             link = Path(directory) / "link"

@@ -36,8 +36,9 @@ import dask.config  # noqa: E402
 from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
 from covalent_dispatcher._db import datastore  # noqa: E402
 from covalent_dispatcher._service import app_dask  # noqa: E402
-from covalent_service import adjustments  # noqa: E402
 from distributed import Scheduler  # noqa: E402
+
+from covalent_service import adjustments  # noqa: E402
 
 
 def tearDownModule():
@@ -420,6 +421,7 @@ class Interrupted(unittest.TestCase):
 
     def test_covalent_still_knows_these_states(self):
         from covalent._shared_files.util_classes import RESULT_STATUS
+
         from covalent_service.database import UNFINISHED_TASK, UNFINISHED_WORKFLOW
 
         known = {str(value) for name, value in vars(RESULT_STATUS).items() if name.isupper()}

@@ -11,9 +11,10 @@ from pathlib import Path
 from unittest import mock
 
 import sqlalchemy
-from served import LAUNCHER
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
+
+from served import LAUNCHER
 
 sys.path.append(str(LAUNCHER))
 

@@ -15,6 +15,7 @@ import urllib.error
 from pathlib import Path
 
 import psutil
+
 from served import LAUNCHER, STOP_LIMIT, Served, free_port, wait_for
 
 sys.path.append(str(LAUNCHER))

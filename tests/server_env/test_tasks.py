@@ -4,6 +4,7 @@ import os
 import unittest
 
 import psutil
+
 from served import Served
 
 ONE_IS_KILLED = """
