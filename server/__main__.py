@@ -1,6 +1,8 @@
-"""Runs Covalent as a service: `<environment>/bin/python -u <this directory>`.
+"""Runs Covalent as a service: `<environment>/bin/python -I -X utf8 -u <this directory>`.
 
-Everything is read from the environment. What happens, in this order:
+Isolated (`-I`), since it shall import nothing that tasks can write: not from its working directory, nor
+from where PYTHONPATH leads. The processes that it starts are so, too. Everything else is read from
+the environment. What happens, in this order:
 
 1. the settings are read and checked, the port is bound (nothing else is touched if that fails),
 2. the directories and covalent.conf are brought in line with the settings,
@@ -17,7 +19,16 @@ import multiprocessing
 import os
 import sys
 
-from covalent_service import configuration, directories, listener, logs, packages, secrets
+from covalent_service import (
+    account,
+    configuration,
+    directories,
+    files,
+    listener,
+    logs,
+    packages,
+    secrets,
+)
 from covalent_service.notify import Notifier
 from covalent_service.refusal import Refusal
 from covalent_service.settings import Settings
@@ -37,8 +48,9 @@ def main() -> int:
     log = logging.getLogger("covalent_service")
     notifier = Notifier.taken_from(os.environ)
     try:
-        secrets.take(os.environ)
+        database_address = secrets.take(os.environ)
         settings = Settings.read(os.environ)
+        account.check(settings.home, os.environ)
         for note in settings.notes:
             log.warning(note)
         notifier.status("binding the port")
@@ -46,11 +58,15 @@ def main() -> int:
         settings.export(os.environ)
         packages.announce(os.environ)
         directories.create(settings)
-        configuration.rewrite(settings.config_file, settings.heartbeat_interval)
+        files.move_aside(settings)
+        os.chdir(settings.work_dir)
+        configuration.rewrite(
+            settings.config_file, settings.heartbeat_interval, configuration.cores()
+        )
         notifier.status("loading Covalent")
         from covalent_service import service  # imports Covalent, which reads all of the above
 
-        return service.run(settings, socket, notifier)
+        return service.run(settings, socket, notifier, database_address)
     except Refusal as refusal:
         log.error(refusal)
         notifier.status(str(refusal))

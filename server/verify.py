@@ -24,6 +24,7 @@ import io
 import json
 import multiprocessing
 from multiprocessing import synchronize
+from typing import Any
 
 # A running service's variables would lead to its configuration and database.
 FOREIGN_PREFIXES = ("COVALENT_", "XDG_")
@@ -97,7 +98,8 @@ def _do_without_shared_memory() -> None:
     What is imported makes semaphores there, and uses none of them yet.
     """
     if not os.access("/dev/shm", os.W_OK):
-        synchronize.SemLock.__init__ = lambda *_arguments, **_options: None
+        semaphore: Any = synchronize.SemLock
+        semaphore.__init__ = lambda *_arguments, **_options: None
 
 
 def _import_covalent() -> None:

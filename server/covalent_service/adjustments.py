@@ -10,12 +10,13 @@ import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import dask.config
 
+from covalent_service.local_pool import LocalPool
 from covalent_service.tar import with_tar_filter
 
 TERMINAL_EVENTS = ("start_terminal", "pty-input", "resize", "disconnect")
@@ -150,6 +151,11 @@ def dask_connection(executor: Any) -> None:
     plugin["Client"] = client
 
 
+def local_pool(executor: Any) -> None:
+    """Covalent's local executor has one pool, and none any more once a process of it was killed."""
+    executor.run.__globals__["proc_pool"] = LocalPool()  # found nowhere else, as above
+
+
 def process_errors() -> None:
     """Covalent drops what pip or the shell said when a task's dependencies can't be had."""
     error: Any = subprocess.CalledProcessError
@@ -182,6 +188,21 @@ def cluster_by_files(app_dask: Any, scheme: str) -> None:
     """
     app_dask.LocalCluster = functools.partial(app_dask.LocalCluster, protocol=scheme)
     app_dask.DaskAdminWorker.run = lambda _thread: None
+
+
+def suspects(scheduler: Any, at_work: Callable[[str], set[str]]) -> None:
+    """Dask gives a task up that lost four workers, and every one that waited behind it each time."""
+    remove_worker = scheduler.remove_worker
+
+    @functools.wraps(remove_worker)
+    async def remove_worker_of(self: Any, address: str, *arguments: Any, **options: Any) -> Any:
+        worker = self.workers.get(address)
+        if worker and not options.get("expected") and (busy := at_work(address)):
+            for task in worker.processing:
+                task.suspicious -= str(task.key) not in busy
+        return await remove_worker(self, address, *arguments, **options)
+
+    scheduler.remove_worker = remove_worker_of
 
 
 def worker_preload(module: str) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 from covalent._shared_files import logger
 from covalent._shared_files.config import update_config
 from covalent_dispatcher._service import app_dask
+from distributed import Scheduler, system
 
-from covalent_service import adjustments, sockets
+from covalent_service import adjustments, at_work, memory, pages, sockets
 from covalent_service.refusal import Refusal
+from covalent_service.same_origin import Access
 
 START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
 
@@ -20,9 +22,17 @@ START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow di
 class Cluster:
     """The cluster of this server, from its start to its end."""
 
-    def __init__(self, dashboard: str, run_directory: Path) -> None:
+    def __init__(self, dashboard: str, access: Access, run_directory: Path) -> None:
+        """`dashboard` is where Dask shows its pages to those with access; empty for nowhere."""
         sockets.prepare(run_directory)
-        adjustments.dashboard_address(app_dask, dashboard)
+        if dashboard:
+            pages.guard(access)
+            adjustments.dashboard_address(app_dask, dashboard)
+        else:
+            pages.close()
+        if limit := memory.limit():
+            system.MEMORY_LIMIT = min(system.MEMORY_LIMIT, limit)
+        adjustments.suspects(Scheduler, at_work.last)
         adjustments.cluster_by_files(app_dask, sockets.SCHEME)
         adjustments.cluster_failure(app_dask)
         adjustments.cluster_stays(app_dask)

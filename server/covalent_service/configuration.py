@@ -16,6 +16,9 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 FROM_THE_ENVIRONMENT = ("sdk", "dispatcher", "dask", "workflow_data", "user_interface")
 DASK_SIZE = ("mem_per_worker", "threads_per_worker", "num_workers")
+# Of Dask's table: the cores of that start. Covalent notes as many workers where nobody has set a
+# number, and would keep to it on a machine that has more or fewer.
+CORES = "cores"
 # The client's folders: their variables, and what they are below XDG_CACHE_HOME without.
 CLIENT_FOLDERS = {
     "dispatch_cache_dir": ("COVALENT_DISPATCH_CACHE_DIR", "covalent/dispatches"),
@@ -34,11 +37,21 @@ class Codec(Protocol):
     def dumps(self, value: dict[str, Any]) -> str: ...
 
 
-def rewrite(path: Path, heartbeat_interval: int, codec: Codec | None = None) -> None:
+def cores() -> int:
+    """How many workers Covalent starts by itself."""
+    try:
+        count: int = importlib.import_module("dask.system").CPU_COUNT
+    except ValueError as error:  # of a file in ~/.config/dask, among others
+        reason = " ".join(str(error).split())
+        raise Refusal(f"Dask cannot be loaded: {reason}", NEEDS_ATTENTION) from None
+    return count
+
+
+def rewrite(path: Path, heartbeat_interval: int, cores: int, codec: Codec | None = None) -> None:
     """Replace the file by what is to be kept of it; move it aside if it cannot be read."""
     codec = codec or importlib.import_module("toml")  # what Covalent itself uses
     try:
-        new = kept(_load(path, codec))
+        new = kept(_load(path, codec), cores)
         # Covalent takes COVALENT_HEARTBEAT_INTERVAL as text, and fails to sleep that long.
         new["dispatcher"] = {"heartbeat_interval": heartbeat_interval}
         _replace(path, codec.dumps(new))
@@ -50,12 +63,15 @@ def rewrite(path: Path, heartbeat_interval: int, codec: Codec | None = None) -> 
         ) from None
 
 
-def kept(old: dict[str, Any]) -> dict[str, Any]:
+def kept(old: dict[str, Any], cores: int) -> dict[str, Any]:
     """The part of a configuration that no environment variable speaks for."""
     tables = _tables(old, "")
     new = {name: value for name, value in tables.items() if name not in FROM_THE_ENVIRONMENT}
     dask = tables.get("dask", {})
     new["dask"] = {name: dask[name] for name in DASK_SIZE if name in dask}
+    if new["dask"].get("num_workers") == dask.get(CORES, cores):
+        del new["dask"]["num_workers"]
+    new["dask"][CORES] = cores
     if "executors" in new:
         executors = _tables(new["executors"], "executors.")
         new["executors"] = _without_defaults(executors, tables.get("sdk", {}))

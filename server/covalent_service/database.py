@@ -1,19 +1,19 @@
 """Covalent's database: made or upgraded before the server opens it, and put in order."""
 
-import getpass
 import os
 import sqlite3
 import warnings
-from contextlib import closing, contextmanager
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
 from covalent_service import secrets, stored_paths
+from covalent_service.account import account_name
 from covalent_service.interrupted import Workflow
 from covalent_service.logs import SERVICE
 from covalent_service.postgresql import PostgreSQL, ProgramMissing
@@ -35,7 +35,7 @@ UNFINISHED_TASK = (
 )
 
 
-def check_url(url: str | None) -> None:
+def check_url(url: str) -> None:
     """Refuse an address that Covalent would fail to import with. It may hold a password."""
     if not url:
         return
@@ -66,6 +66,7 @@ def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(f"cannot open the database {_name(store)}: {_reason(error)}") from None
     kind = store.engine.url.get_backend_name()
+    upgrade: Callable[..., None]
     if revision == head:
         if kind == "postgresql" and unproven.is_set():
             _complete(store, settings)
@@ -164,10 +165,10 @@ def _upgrade_file(
         draft.chmod(file.stat().st_mode & 0o777)
         with closing(sqlite3.connect(draft)) as new, new:
             earlier = earlier_workflows.take(new)
-        with _database_at(address), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Covalent's own command does the same: its migrations warn about nothing but SQLite.
             warnings.simplefilter("ignore", category=sqlalchemy.exc.SAWarning)
-            _migrate(store)
+            _migrate(store, address)
         stored_paths.put_right(address, settings.data_dir)
         with closing(sqlite3.connect(draft)) as new, new:
             if earlier:
@@ -208,7 +209,7 @@ def _upgrade_server(
     unproven.set()
     store.engine.dispose()
     try:
-        _migrate(store)
+        _migrate(store, address)
         stored_paths.put_right(address, settings.data_dir)
     except Exception as error:
         try:
@@ -242,7 +243,9 @@ def _cure(error: Exception) -> str:
 def _complete(store: "DataStore", settings: Settings) -> None:
     """Do what is left of a migration that was ended after its first transaction."""
     try:
-        stored_paths.put_right(store.engine.url.render_as_string(hide_password=False), settings.data_dir)
+        stored_paths.put_right(
+            store.engine.url.render_as_string(hide_password=False), settings.data_dir
+        )
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refusal(
             f"the migration of {_name(store)} was cut off, and cannot be completed: "
@@ -251,8 +254,9 @@ def _complete(store: "DataStore", settings: Settings) -> None:
         ) from None
 
 
-def _migrate(store: "DataStore") -> None:
-    type(store).factory().run_migrations(logging_enabled=False)
+def _migrate(store: "DataStore", address: str) -> None:
+    with secrets.shown(address):
+        type(store).factory().run_migrations(logging_enabled=False)
 
 
 def _create_schema(store: "DataStore") -> None:
@@ -276,25 +280,12 @@ def _how_to_let(store: "DataStore") -> str:
     url = store.engine.url
     if url.get_backend_name() != "postgresql":
         return ""
-    role = url.username or getpass.getuser()
+    role = url.username or account_name()
     quote = store.engine.dialect.identifier_preparer.quote_identifier
     return (
         ": as a superuser of the database server, type: "
         f"ALTER DATABASE {quote(url.database or role)} OWNER TO {quote(role)};"
     )
-
-
-@contextmanager
-def _database_at(address: str) -> Iterator[None]:
-    """Covalent's migrations take their database from the environment."""
-    before = os.environ.get(secrets.DATABASE)
-    os.environ[secrets.DATABASE] = address
-    try:
-        yield
-    finally:
-        del os.environ[secrets.DATABASE]
-        if before is not None:
-            os.environ[secrets.DATABASE] = before
 
 
 def _remove(file: Path) -> None:

@@ -2,10 +2,10 @@
 
 import errno
 import os
-import pwd
 from pathlib import Path
 
 from covalent_service import packages
+from covalent_service.account import account_name
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 from covalent_service.settings import Settings
 
@@ -16,6 +16,7 @@ def create(settings: Settings) -> None:
     """Make what is missing. What exists keeps its owner and its mode."""
     _create(settings.executor_dir)
     own = (
+        settings.work_dir,
         settings.config_file.parent,
         settings.data_dir,
         settings.cache_dir,
@@ -46,11 +47,7 @@ def _create(directory: Path) -> None:
 
 
 def _not_ours(directory: Path) -> Refusal:
-    user = os.geteuid()
-    try:
-        name = pwd.getpwuid(user).pw_name
-    except KeyError:
-        name = str(user)
+    name = account_name()
     return Refusal(
         f"the user of the service ({name}) cannot write to {directory}; type: "
         f"chown {name} {directory} && chmod u+rwx {directory} && systemctl start covalent",

@@ -64,7 +64,7 @@ def take(database: sqlite3.Connection) -> Rows:
         names = _columns(database, table)
         if names:
             found = database.execute(f"SELECT {', '.join(names)} FROM {table}")
-            rows[table] = [dict(zip(names, values)) for values in found]
+            rows[table] = [dict(zip(names, values, strict=True)) for values in found]
             database.execute(f"DELETE FROM {table}")
     return rows
 
@@ -183,7 +183,7 @@ class _Return:
             self._without.append(f"{error.filename} ({error.strerror})")
             return b""
 
-    def _insert(self, table: str, row: Row) -> int:
+    def _insert(self, table: str, row: Row) -> int | None:
         names = [name for name in _columns(self._database, table) if name in row]
         values = [row[name] for name in names]
         marks = ", ".join("?" * len(names))

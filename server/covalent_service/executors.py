@@ -1,15 +1,49 @@
-"""The administrator's own executors, which Covalent imports with itself."""
+"""The executors: Covalent's own, those of packages, and the administrator's files.
 
+Covalent imports them all with itself. Tasks can write such a file, so that here it is done when
+nothing in this process leads to the database's address any more by its environment.
+"""
+
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from covalent_service import packages
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
+
+SWITCH = "COVALENT_PLUGIN_LOAD"  # Covalent's: whether to load any
 
 
 @contextmanager
-def blamed(directory: Path) -> Iterator[None]:
+def held_back() -> Iterator[None]:
+    """Have what imports Covalent import no executor with it."""
+    wanted = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "false"
+    try:
+        yield
+    finally:
+        del os.environ[SWITCH]
+        if wanted is not None:
+            os.environ[SWITCH] = wanted
+
+
+def load(directory: Path) -> None:
+    """Import them as Covalent would have done, unless the environment says that it shall not."""
+    from covalent import executor
+
+    packages.make_importable(packages.given(os.environ))  # what theirs may need
+    manager = executor._executor_manager
+    if os.environ.get(SWITCH, "true").lower() == "true":
+        with _blamed(directory):
+            manager.generate_plugins_list()
+    for plugin in manager.executor_plugins_map.values():
+        setattr(executor, plugin.__name__, plugin)
+
+
+@contextmanager
+def _blamed(directory: Path) -> Iterator[None]:
     """One that cannot be imported is named, instead of Covalent's way to it."""
     try:
         yield

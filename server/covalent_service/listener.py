@@ -6,31 +6,55 @@ opened the database, and on its way out it cancels every workflow that the first
 
 import errno
 import os
-import pwd
 import socket
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from covalent_service.account import account_name
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 BACKLOG = 2048  # uvicorn's own default
-LISTENING = "0A"  # the state column of /proc/net/tcp
+# The state column of /proc/net/tcp (include/net/tcp_states.h).
+LISTENING = "0A"
+TIME_WAIT = "06"  # nobody's, and in nobody's way
+CONNECTION = "a connection of "
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen on `host` and `port`, or refuse with the reason."""
+    """Listen on `host` and `port`, or refuse with the reason. No host means every address."""
+    if not host:
+        return _listen(*_everywhere(port), port)
     try:
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Refusal(
-            f"{host} does not resolve to an IPv4 address ({error.strerror}): "
+            f"{host} does not resolve to an address ({error.strerror}): "
             + (
                 "add the line '127.0.0.1 localhost' to /etc/hosts"
                 if host == "localhost"
                 else "correct COVALENT_DISPATCHER_ADDR, or the name service"
             )
         ) from None
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # IPv4 first: what is told "localhost", a proxy say, often means 127.0.0.1.
+    family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return _listen(family, address, host, port)
+
+
+def _everywhere(port: int) -> tuple[socket.AddressFamily, Any, str]:
+    """IPv6 with IPv4 in it, unless the kernel has IPv4 alone."""
+    if socket.has_dualstack_ipv6():
+        return socket.AF_INET6, ("::", port), "every address"
+    return socket.AF_INET, ("0.0.0.0", port), "every address"
+
+
+def _listen(family: socket.AddressFamily, address: Any, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        # Whatever net.ipv6.bindv6only says.
+        only = 0 if address[0] == "::" else 1
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
     try:
         listener.bind(address)
         listener.listen(BACKLOG)
@@ -50,10 +74,14 @@ def _close(listener: socket.socket) -> None:
 
 def _refusal(error: OSError, host: str, port: int) -> Refusal:
     if error.errno == errno.EADDRINUSE:
-        return Refusal(
-            f"port {port} on {host} is taken by {holder(port)}: "
-            "stop that, or set COVALENT_SVC_PORT to a free port"
-        )
+        taken_by = holder(port)
+        cure = "stop that, or set COVALENT_SVC_PORT to a free port"
+        if taken_by.startswith(CONNECTION):
+            cure = (
+                "the server starts when that has ended; adding the port to "
+                "net.ipv4.ip_local_reserved_ports (sysctl.d(5)) keeps connections from it"
+            )
+        return Refusal(f"port {port} on {host} is taken by {taken_by}: {cure}")
     if error.errno == errno.EADDRNOTAVAIL:
         return Refusal(
             f"{host} is not an address of this machine, so port {port} cannot be opened on it: "
@@ -70,24 +98,38 @@ def _refusal(error: OSError, host: str, port: int) -> Refusal:
 
 
 def holder(port: int, proc: Path = Path("/proc")) -> str:
-    """Who listens on the port, as exactly as this user may know."""
-    sockets = _sockets(port, proc)
-    for inode, _ in sockets:
+    """Who has the port, as exactly as this user may know."""
+    sockets = sorted(_sockets(port, proc), key=lambda one: one.state != LISTENING)
+    for one in sockets:
         for descriptor in proc.glob("[0-9]*/fd/*"):
             try:
-                found = os.readlink(descriptor) == f"socket:[{inode}]"
+                found = os.readlink(descriptor) == f"socket:[{one.inode}]"
             except OSError:  # gone, or another user's
                 continue
             if found:
                 process = descriptor.parent.parent
-                return f"process {process.name} ({_command(process)})"
+                return f"{one.what}process {process.name} ({_command(process)})"
     if sockets:
-        return f"a process of user {_user(sockets[0][1])}"
+        return f"{sockets[0].what}a process of user {account_name(sockets[0].user)}"
     return "another process"
 
 
-def _sockets(port: int, proc: Path) -> list[tuple[str, int]]:
-    """(inode, uid) of every listening socket of the port."""
+@dataclass(frozen=True)
+class _Socket:
+    """A line of proc_pid_net(5), tcp."""
+
+    state: str
+    user: int
+    inode: str
+
+    @property
+    def what(self) -> str:
+        """Outgoing connections have ports too, any of net.ipv4.ip_local_port_range."""
+        return "" if self.state == LISTENING else CONNECTION
+
+
+def _sockets(port: int, proc: Path) -> list[_Socket]:
+    """Those with the port at this end that keep others from it."""
     sockets = []
     for table in ("net/tcp", "net/tcp6"):
         try:
@@ -95,8 +137,8 @@ def _sockets(port: int, proc: Path) -> list[tuple[str, int]]:
         except OSError:
             continue
         for fields in map(str.split, lines):
-            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                sockets.append((fields[9], int(fields[7])))
+            if int(fields[1].rpartition(":")[2], 16) == port and fields[3] != TIME_WAIT:
+                sockets.append(_Socket(fields[3], int(fields[7]), fields[9]))
     return sockets
 
 
@@ -106,10 +148,3 @@ def _command(process: Path) -> str:
     except OSError:
         words = ""
     return words.strip() or "command unknown"
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -38,6 +38,14 @@ def directories(environ: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys((paths["purelib"], paths["platlib"])))
 
 
+def given(environ: Mapping[str, str]) -> list[str]:
+    """Where the administrator has packages for tasks.
+
+    The launcher itself is started without regard to it (`python -I`).
+    """
+    return [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
 def announce(environ: MutableMapping[str, str]) -> None:
     """Let tasks find this environment's commands by name, and our `pip` before its own."""
     commands = [str(OWN_COMMANDS), str(Path(sys.prefix) / "bin")]

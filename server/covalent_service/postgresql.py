@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from typing import IO
 from urllib.parse import parse_qsl, unquote
 
 REVISION = "SELECT version_num FROM alembic_version"  # Alembic's own table
@@ -74,7 +75,9 @@ class PostgreSQL:
         answer = self._run([*words, "--command", question], stdout=subprocess.PIPE)
         return answer.stdout.decode().strip()
 
-    def _run(self, words: list[str], **options: object) -> "subprocess.CompletedProcess[bytes]":
+    def _run(
+        self, words: list[str], stdout: IO[bytes] | int | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
         if not shutil.which(words[0]):
             raise ProgramMissing(f"{words[0]} is missing")
         # A password in an argument or a variable could be read from /proc by others.
@@ -89,7 +92,7 @@ class PostgreSQL:
         }
         environment.pop("COVALENT_DATABASE_URL", None)
         try:
-            done = subprocess.run(words, env=environment, pass_fds=[memory], **options)
+            done = subprocess.run(words, env=environment, pass_fds=[memory], stdout=stdout)
         finally:
             os.close(memory)
         if done.returncode:

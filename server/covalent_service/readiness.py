@@ -14,6 +14,7 @@ from covalent_service.settings import Settings
 # Reads the database, unlike "/", which answers even when nothing works; by an index, unlike the
 # list of the UI, which takes fifteen times as long with ten thousand workflows.
 QUESTION = "/api/v2/dispatches?dispatch_id=none"
+EVERYWHERE = ("0.0.0.0", "::")
 TIMEOUT = 10  # seconds for one answer
 INTERVAL = 0.1  # seconds between two questions until the first answer
 WATCH_INTERVAL = 5  # seconds from one question to the next for the watchdog
@@ -34,8 +35,8 @@ class Readiness(Thread):
     ) -> None:
         super().__init__(name="readiness", daemon=True)
         self._settings = settings
-        host, self._port = listener.getsockname()
-        self._host = "127.0.0.1" if host == "0.0.0.0" else host
+        host, self._port = listener.getsockname()[:2]
+        self._host = "127.0.0.1" if host in EVERYWHERE else host
         self._notifier = notifier
         self._ready = ready
         self._give_up = give_up

@@ -20,40 +20,23 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-class SameOrigin:
-    """An ASGI application around another one, which answers strangers itself."""
+class Access:
+    """Who is answered."""
 
-    def __init__(
-        self,
-        inner: Application,
-        names: Iterable[str],
-        any_host: bool,
-        machine: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, names: Iterable[str], any_host: bool, machine: Iterable[str] = ()) -> None:
         """`names` are the server's own, and `machine` those that it has in common with others.
 
         With `any_host`, clients may call it by whatever has no dot, too.
         """
-        self._inner = inner
         self._sites = {name.lower() for name in names} - set(LOOPBACK)
         self._names = self._sites | {name.lower() for name in (*LOOPBACK, *machine)}
         self._any_host = any_host
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
-        if not refusal:
-            await self._inner(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await _answer(send, refusal)
-
-    def _refusal(self, scope: Scope) -> str:
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get(b"host", "").lower()
+    def refusal(self, host: str, origin: str | None) -> str:
+        """Why a request with these two headers is not answered, in a sentence; empty if it is."""
+        host = host.lower()
         if host and not self._is_ours(_name(host)):
             return _sentence("this server is not known by the name", _name(host), _name(host))
-        origin = headers.get(b"origin")
         if origin is None:
             return ""
         _, _, place = origin.lower().partition("://")
@@ -67,6 +50,27 @@ class SameOrigin:
         # Clients' own networks may know it by names that this machine does not know; those that
         # anybody can own have a dot.
         return self._any_host and "." not in name
+
+
+class SameOrigin:
+    """An ASGI application around another one, which answers strangers itself."""
+
+    def __init__(self, inner: Application, access: Access) -> None:
+        self._inner = inner
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
+        if not refusal:
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _answer(send, refusal)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        return self._access.refusal(headers.get(b"host", ""), headers.get(b"origin"))
 
 
 def _is_address(name: str) -> bool:

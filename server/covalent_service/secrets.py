@@ -1,7 +1,8 @@
 """What the server has to know, and its tasks, which inherit its variables, have not to."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 DATABASE = "COVALENT_DATABASE_URL"  # may hold a password
 # The number of an open file with its value: `covalentctl serve` passes no secret in the
@@ -9,13 +10,23 @@ DATABASE = "COVALENT_DATABASE_URL"  # may hold a password
 DATABASE_DESCRIPTOR = "COVALENT_DATABASE_URL_FD"
 
 
-def take(environ: MutableMapping[str, str]) -> None:
-    """Put what was handed over where Covalent looks for it."""
+def take(environ: MutableMapping[str, str]) -> str:
+    """Take the address of the database out of the environment; empty if there is none."""
     if number := environ.pop(DATABASE_DESCRIPTOR, None):
         with os.fdopen(int(number), encoding="utf-8") as file:
             environ[DATABASE] = file.read()
+    return environ.pop(DATABASE, "")
 
 
-def forget(environ: MutableMapping[str, str]) -> None:
-    """Take it away again, once Covalent has opened its database."""
-    environ.pop(DATABASE, None)
+@contextmanager
+def shown(address: str, environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Put it where Covalent looks for it, for as long as Covalent does.
+
+    Nobody else's code may run meanwhile.
+    """
+    if address:
+        environ[DATABASE] = address
+    try:
+        yield
+    finally:
+        environ.pop(DATABASE, None)

@@ -25,7 +25,7 @@ from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
 from covalent_service.refusal import FAILED, MIGRATION_FAILED, Refusal
-from covalent_service.same_origin import SameOrigin
+from covalent_service.same_origin import Access, SameOrigin
 from covalent_service.settings import Settings
 from covalent_service.unproven import Unproven
 
@@ -42,14 +42,16 @@ class StopRequested(BaseException):
     """A signal that came before there was a server to stop."""
 
 
-def run(settings: Settings, listener: socket.socket, notifier: Notifier) -> int:
+def run(
+    settings: Settings, listener: socket.socket, notifier: Notifier, database_address: str
+) -> int:
     """Start what Covalent consists of, serve until told to stop, leave nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     children.adopt()
     service = _Service(settings, listener, notifier)
     try:
-        return service.run()
+        return service.run(database_address)
     except StopRequested:
         return 0
     except Refusal as refusal:
@@ -81,18 +83,17 @@ class _Service:
         self._migrated = False  # and not ready since
         self._finishing = Lock()
 
-    def run(self) -> int:
-        database.check_url(os.environ.get(secrets.DATABASE))
-        self._prepare_database()
-        config = self._load()
-        secrets.forget(os.environ)
+    def run(self, database_address: str) -> int:
+        database.check_url(database_address)
+        self._prepare_database(database_address)
+        executors.load(self._settings.executor_dir)
+        access = self._access()
+        config = self._load(access)
         # Forked as late as this, the cluster shares the memory of all that is loaded by now.
-        cluster = self._start_cluster() if self._settings.dask else None
+        cluster = self._start_cluster(access) if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._begin_to_stop, self._note_running)
-        Readiness(
-            self._settings, self._listener, self._notifier, self._ready, self._fail
-        ).start()
+        Readiness(self._settings, self._listener, self._notifier, self._ready, self._fail).start()
         if cluster:
             Thread(target=self._watch, args=(cluster,), name="dask", daemon=True).start()
         # uvicorn takes the signals over as it starts, and raises them again when it is done.
@@ -117,9 +118,9 @@ class _Service:
         self._migrated = False
         self._unproven.clear()
 
-    def _prepare_database(self) -> None:
+    def _prepare_database(self, address: str) -> None:
         self._notifier.status("preparing the database")
-        with executors.blamed(self._settings.executor_dir):
+        with executors.held_back(), secrets.shown(address):
             from covalent_dispatcher._db.datastore import workflow_db
 
         adjustments.percent_in_address(type(workflow_db))
@@ -130,7 +131,7 @@ class _Service:
         database.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)
 
-    def _load(self) -> uvicorn.Config:
+    def _load(self, access: Access) -> uvicorn.Config:
         """Covalent's application, adjusted, with its logs going where ours go."""
         from covalent._shared_files import logger
         from covalent.executor import _executor_manager
@@ -144,18 +145,16 @@ class _Service:
         adjustments.interface_path(app)
         adjustments.task_files(Electrons)
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
-        if plugins := _executor_manager.executor_plugins_map:  # none with COVALENT_PLUGIN_LOAD=false
+        if (
+            plugins := _executor_manager.executor_plugins_map
+        ):  # none with COVALENT_PLUGIN_LOAD=false
             adjustments.executor_folders(plugins)
             adjustments.dask_connection(plugins["dask"])
+            adjustments.local_pool(plugins["local"])
         if not self._settings.terminal:
             adjustments.terminal_off(api)
         config = uvicorn.Config(
-            SameOrigin(
-                app.fastapi_app,
-                names=(self._settings.address, *self._settings.allowed_hosts),
-                any_host=self._settings.all_interfaces,
-                machine=self._machine_names(),
-            ),
+            SameOrigin(app.fastapi_app, access),
             log_config=app.log_config(),
             timeout_graceful_shutdown=REQUESTS_TIMEOUT,
         )
@@ -163,15 +162,18 @@ class _Service:
         logs.to_file(self._settings.log_dir, logger.app_log, *uvicorn_loggers)
         return config
 
-    def _machine_names(self) -> tuple[str, ...]:
-        """Where the network is not served, nobody needs them, and looking for them takes time."""
-        return (socket.gethostname(), socket.getfqdn()) if self._settings.all_interfaces else ()
+    def _access(self) -> Access:
+        # Where the network is not served, nobody needs them, and looking for them takes time.
+        everywhere = self._settings.all_interfaces
+        machine = (socket.gethostname(), socket.getfqdn()) if everywhere else ()
+        names = (self._settings.address, *self._settings.allowed_hosts)
+        return Access(names, everywhere, machine)
 
-    def _start_cluster(self) -> Any:
+    def _start_cluster(self, access: Access) -> Any:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
-        cluster = Cluster(self._settings.dashboard, self._settings.run_dir)
+        cluster = Cluster(self._settings.dashboard, access, self._settings.run_dir)
         cluster.start()
         return cluster
 

@@ -1,16 +1,19 @@
 """The settings of the service: read from the environment, checked, and written back."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TypeVar
 
+from covalent_service import proxies
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 DEFAULT_PORT = 48008
-DEFAULT_DASHBOARD = "127.0.0.1:8787"
+EXAMPLE_DASHBOARD = "127.0.0.1:8787"
 DEFAULT_HEARTBEAT_INTERVAL = 5  # seconds
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -25,6 +28,7 @@ class Settings:
     """What the environment says, each value checked, each path absolute."""
 
     home: Path
+    work_dir: Path  # where the server and its tasks start
     port: int
     all_interfaces: bool
     address: str  # what clients and tasks are told: the host in every URL that Covalent hands out
@@ -37,7 +41,7 @@ class Settings:
     run_dir: Path  # for what does not outlive this run
     database_file: Path
     dask: bool
-    dashboard: str
+    dashboard: str  # host:port of Dask's pages; empty for none
     terminal: bool
     allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
     heartbeat_interval: int
@@ -45,8 +49,8 @@ class Settings:
 
     @property
     def bind_address(self) -> str:
-        """The host to listen on, as Covalent itself would choose it."""
-        return "0.0.0.0" if self.all_interfaces else self.address
+        """The host to listen on; empty for every address of the machine."""
+        return "" if self.all_interfaces else self.address.strip("[]")
 
     @property
     def url(self) -> str:
@@ -69,8 +73,17 @@ class Settings:
         notes: tuple[str, ...] = ()
         if not address:
             address, notes = _default_address(all_interfaces, machine_name)
+        dashboard = given.value("COVALENT_DASK_DASHBOARD", _host_and_port, "")
+        if dashboard and not all_interfaces and not _is_loopback(dashboard):
+            raise Refusal(
+                f"COVALENT_DASK_DASHBOARD is {dashboard!r}, and the server is for this machine only: "
+                f"name an address of loopback, such as {EXAMPLE_DASHBOARD}, "
+                "or set COVALENT_SERVER_IFACE_ANY=1 as well",
+                NEEDS_ATTENTION,
+            )
         return cls(
             home=home,
+            work_dir=home / "run",
             port=given.value("COVALENT_SVC_PORT", _port, DEFAULT_PORT),
             all_interfaces=all_interfaces,
             address=address,
@@ -78,13 +91,15 @@ class Settings:
             config_file=given.path("COVALENT_CONFIG_DIR", config) / "covalent.conf",
             executor_dir=given.path("COVALENT_EXECUTOR_DIR", plugins),
             # Covalent answers 422 to every upload if a symbolic link is on the way there.
-            data_dir=given.path("COVALENT_DATA_DIR", home / ".local/share/covalent/data").resolve(),
+            data_dir=_resolved(
+                given.path("COVALENT_DATA_DIR", home / ".local/share/covalent/data")
+            ),
             cache_dir=given.path("COVALENT_CACHE_DIR", cache),
             log_dir=given.path("COVALENT_LOGDIR", cache),
             run_dir=given.run_directory() or given.path("COVALENT_CACHE_DIR", cache),
             database_file=given.path("COVALENT_DATABASE", share / "dispatcher_db.sqlite"),
             dask=not given.switch("COVALENT_DISABLE_DASK", False),
-            dashboard=given.value("COVALENT_DASK_DASHBOARD", _host_and_port, DEFAULT_DASHBOARD),
+            dashboard=dashboard,
             terminal=given.switch("COVALENT_UI_TERMINAL", False),
             allowed_hosts=given.value("COVALENT_ALLOWED_HOSTS", _host_names, ()),
             heartbeat_interval=given.value(
@@ -103,6 +118,9 @@ class Settings:
         environ["COVALENT_DATA_DIR"] = str(self.data_dir)
         environ["COVALENT_DISABLE_DASK"] = "0" if self.dask else "1"
         environ["LOGLEVEL"] = self.log_level
+        # For Pythons that tasks start, as `-X utf8` is for this one.
+        environ.setdefault("PYTHONUTF8", "1")
+        proxies.spare(environ, self.address)
 
 
 class _Given:
@@ -110,6 +128,9 @@ class _Given:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
+        for name, value in environ.items():
+            if _is_read(name):
+                _require_utf8(name, value)
         self.value("COVALENT_ASSET_CACHE_SIZE", _positive, 0)
 
     def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
@@ -150,6 +171,22 @@ def _is_covalents(name: str) -> bool:
     return name.startswith("COVALENT_") or name == "LOGLEVEL"
 
 
+def _is_read(name: str) -> bool:
+    return _is_covalents(name) or name.startswith("XDG_") or name == "HOME"
+
+
+def _require_utf8(name: str, value: str) -> None:
+    """A path with another byte would be another path in covalent.conf."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Refusal(
+            f"{name} has a byte that is not UTF-8: {os.fsencode(value)!r}; "
+            "correct it in the environment of the service, then start it again",
+            NEEDS_ATTENTION,
+        ) from None
+
+
 def _default_address(
     all_interfaces: bool, machine_name: Callable[[], str]
 ) -> tuple[str, tuple[str, ...]]:
@@ -163,7 +200,7 @@ def _default_address(
     name = machine_name()
     if name.split(".")[0] != "localhost":
         try:
-            socket.getaddrinfo(name, None, socket.AF_INET)
+            socket.getaddrinfo(name, None)
             return name, ()
         except OSError:
             pass
@@ -203,7 +240,13 @@ def _host_name(text: str) -> str:
     # Covalent puts the value between "http://" and ":port".
     if re.fullmatch(r"[A-Za-z0-9._-]+", text):
         return text
-    raise ValueError("a host name or an IPv4 address, without a scheme and without a port")
+    literal = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return f"[{IPv6Address(literal)}]"
+    except ValueError:
+        raise ValueError(
+            "a host name or an IP address, without a scheme and without a port"
+        ) from None
 
 
 def _host_names(text: str) -> tuple[str, ...]:
@@ -216,9 +259,28 @@ def _host_names(text: str) -> tuple[str, ...]:
 
 def _host_and_port(text: str) -> str:
     host, separator, port = text.rpartition(":")
-    if separator and re.fullmatch(r"[A-Za-z0-9._-]+", host) and port.isdigit():
-        return f"{host}:{_port(port)}"
-    raise ValueError(f"host:port, such as {DEFAULT_DASHBOARD}")
+    if separator and port.isdigit() and (host.startswith("[") or ":" not in host):
+        return f"{_host_name(host)}:{_port(port)}"
+    raise ValueError(f"host:port, such as {EXAMPLE_DASHBOARD}")
+
+
+def _is_loopback(place: str) -> bool:
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a circle of links, in either way
+        raise Refusal(
+            f"the links on the way to {path} lead nowhere ({error}): correct them, or let "
+            "COVALENT_DATA_DIR name another folder",
+            NEEDS_ATTENTION,
+        ) from None
 
 
 def _absolute(text: str) -> Path:

@@ -39,7 +39,8 @@ def register() -> None:
     registry.backends[SCHEME] = _Backend()
 
 
-def _path(port: int) -> str:
+def path(port: int) -> str:
+    """The file of a socket."""
     return os.path.join(dask.config.get(FOLDER), str(port))
 
 
@@ -70,7 +71,7 @@ class _Client:
     async def connect(self, _host: str, port: int, max_buffer_size: int) -> IOStream:
         connection = _new()
         try:
-            connection.connect(_path(port))  # at once, or not at all
+            connection.connect(path(port))  # at once, or not at all
         except OSError as error:
             connection.close()
             raise StreamClosedError(error) from error
@@ -96,7 +97,7 @@ class _Listener(tcp.TCPListener):
 
     def stop(self) -> None:
         if self.tcp_server is not None:
-            Path(_path(self.get_host_port()[1])).unlink(missing_ok=True)
+            Path(path(self.get_host_port()[1])).unlink(missing_ok=True)
         super().stop()
 
 
@@ -104,7 +105,7 @@ def _bind(listening: socket.socket, port: int) -> None:
     """Bind to that port, or to any that is free if it is 0."""
     for _ in PORTS:
         try:
-            return listening.bind(_path(port or random.choice(PORTS)))
+            return listening.bind(path(port or random.choice(PORTS)))
         except OSError as error:
             if port or error.errno != errno.EADDRINUSE:
                 raise

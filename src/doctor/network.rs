@@ -86,6 +86,7 @@ fn is_open(file: &EnvironmentFile) -> bool {
     }
     let named = file.get("COVALENT_DISPATCHER_ADDR");
     let named = named.filter(|name| !name.is_empty());
+    let named = named.map(|name| name.trim_matches(['[', ']']));
     let addresses = named.and_then(|name| (name, 0).to_socket_addrs().ok());
     let mut addresses = addresses.into_iter().flatten();
     addresses.any(|address| !address.ip().is_loopback())

@@ -29,7 +29,7 @@ const NO_SYSTEMD: &str = "systemd is not running";
 
 /// Whether the service runs.
 pub(super) fn service(host: &Host) -> Verdict {
-    let shown = systemd::show(host, &["ActiveState", "UnitFileState"]);
+    let shown = systemd::show(host, &["ActiveState", "NRestarts", "UnitFileState"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
     if shown.is_empty() {
         return doubtful(
@@ -43,6 +43,11 @@ pub(super) fn service(host: &Host) -> Verdict {
         (_, "failed") => bad(
             "it has failed",
             "covalentctl logs -n 50 says why; then: systemctl restart covalent",
+        ),
+        // There is no limit of tries.
+        (_, "activating") if !["", "0"].contains(&property("NRestarts")) => bad(
+            "it ends again and again, and is started each time",
+            "covalentctl logs -n 50 says why",
         ),
         (_, other) => doubtful(format!("it is {other}"), "systemctl start covalent"),
     }

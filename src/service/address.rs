@@ -13,7 +13,7 @@ const SERVING: &str = "serving at http://";
 /// Where the server listens, as far as `covalent.env` says; for a browser on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// A name or an address of this machine.
+    /// A name or an address of this machine; one of IPv6 without brackets.
     pub host: String,
     /// The port as it is written, which may be no number.
     pub port: String,
@@ -33,7 +33,7 @@ impl Address {
         // Named without the switch, the address is the one and only that the server listens on.
         let named = value("COVALENT_DISPATCHER_ADDR").filter(|_| !everywhere);
         Address {
-            host: named.unwrap_or_else(|| "localhost".into()),
+            host: named.map_or_else(|| "localhost".into(), |host| without_brackets(&host)),
             port: value("COVALENT_SVC_PORT").unwrap_or_else(|| DEFAULT_PORT.into()),
         }
     }
@@ -57,7 +57,7 @@ impl Address {
             return None;
         }
         Some(Address {
-            host: host.into(),
+            host: without_brackets(host),
             port: port.into(),
         })
     }
@@ -65,6 +65,31 @@ impl Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        match self.host.contains(':') {
+            true => write!(f, "http://[{}]:{}", self.host, self.port),
+            false => write!(f, "http://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The form of an IPv6 address outside of a URL.
+fn without_brackets(host: &str) -> String {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_has_brackets_in_a_url_alone() {
+        let address = Address::parse("[2001:db8::1]:48008").unwrap();
+        assert_eq!(address.host, "2001:db8::1");
+        assert_eq!(address.to_string(), "http://[2001:db8::1]:48008");
+        let address = Address::parse("server:48008").unwrap();
+        assert_eq!(address.to_string(), "http://server:48008");
     }
 }

@@ -97,7 +97,8 @@ fn get(address: &Address, path: &str) -> Result<String> {
         .with_context(|| format!("{:?} is no port", address.port))?;
     let mut stream = TcpStream::connect((address.host.as_str(), port))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let host = &address.host;
+    let place = address.to_string();
+    let host = place.trim_start_matches("http://");
     // HTTP/1.0: the answer ends with the connection.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes())?;
@@ -146,7 +147,8 @@ mod tests {
         });
         let running = running(&address, 1);
         let request = server.join().unwrap();
-        assert!(request.ends_with("offset=0 HTTP/1.0\nHost: 127.0.0.1"));
+        let host = format!("\nHost: 127.0.0.1:{}", address.port);
+        assert!(request.ends_with(&format!("offset=0 HTTP/1.0{host}")));
         running
     }
 

@@ -38,7 +38,7 @@ const CACHE_VARIABLE: &str = "COVALENT_CACHE_DB_URL";
 /// The unit's `RuntimeDirectory=`, which that database is in.
 const RUNTIME_DIRECTORY: &str = "/run/covalent";
 
-/// Where the server and its tasks start; the unit's `WorkingDirectory=`.
+/// Where tasks start; the launcher goes there by itself.
 const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 
 /// Becomes the server; what comes back is why that failed, or, at a terminal without systemd, the
@@ -49,7 +49,8 @@ const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 pub fn serve(host: &Host) -> Result<ExitStatus> {
     heed_refusal(host)?;
     let generation = Generation::usable(host)?;
-    let words = ["-u".into(), host.launcher().into_os_string()];
+    let mut words: Vec<OsString> = ["-I", "-X", "utf8", "-u"].map(OsString::from).into();
+    words.push(host.launcher().into_os_string());
     if stands_in_for_the_unit(host) {
         return in_place_of_the_unit(host, &generation)?
             .args(words)
@@ -145,9 +146,7 @@ fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Child> {
     if let Some(number) = secret {
         variables.insert(DATABASE_DESCRIPTOR.into(), number.to_string());
     }
-    let child = Child::new(host, generation.python(), Duration::MAX)
-        .keeping(secret)
-        .current_dir(&host.path(WORKING_DIRECTORY));
+    let child = Child::new(host, generation.python(), Duration::MAX).keeping(secret);
     Ok(with(child, variables))
 }
 
@@ -243,12 +242,8 @@ mod tests {
     #[test]
     fn the_unit_has_the_same_places() {
         let (_, runtime) = RUNTIME_DIRECTORY.rsplit_once('/').unwrap();
-        for line in [
-            format!("WorkingDirectory={WORKING_DIRECTORY}"),
-            format!("RuntimeDirectory={runtime}"),
-        ] {
-            assert!(UNIT_FILE.lines().any(|found| found == line), "{line}");
-        }
+        let line = format!("RuntimeDirectory={runtime}");
+        assert!(UNIT_FILE.lines().any(|found| found == line), "{line}");
         let set: BTreeMap<_, _> = unit_environment().collect();
         let cache = set[CACHE_VARIABLE].strip_prefix("sqlite+pysqlite:///");
         let folder = cache.and_then(|cache| cache.rsplit_once('/')).unwrap().0;

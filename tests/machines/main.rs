@@ -23,6 +23,7 @@ mod secrets;
 mod service;
 mod settings;
 mod sources;
+mod surroundings;
 mod trouble;
 mod ui;
 mod watchdog;

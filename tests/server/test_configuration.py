@@ -34,8 +34,8 @@ class Rewrite(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.path = Path(directory.name, "covalent.conf")
 
-    def rewrite(self):
-        configuration.rewrite(self.path, 9, codec=json)
+    def rewrite(self, cores=2):
+        configuration.rewrite(self.path, 9, cores, codec=json)
         return json.loads(self.path.read_text())
 
     def test_environment_counts_and_what_has_no_variable_survives(self):
@@ -43,7 +43,12 @@ class Rewrite(unittest.TestCase):
         self.assertEqual(
             self.rewrite(),
             {
-                "dask": {"num_workers": 7, "mem_per_worker": "1GB", "threads_per_worker": 2},
+                "dask": {
+                    "num_workers": 7,
+                    "mem_per_worker": "1GB",
+                    "threads_per_worker": 2,
+                    "cores": 2,
+                },
                 "dispatcher": {"heartbeat_interval": 9},
                 "executors": WRITTEN_BY_COVALENT["executors"],
             },
@@ -91,12 +96,29 @@ class Rewrite(unittest.TestCase):
                 with self.assertLogs("covalent_service", logging.WARNING) as logs:
                     new = self.rewrite()
                 self.assertIn(f"{name} is no table", logs.output[0])
-                self.assertEqual(new["dask"], {})
+                self.assertEqual(new["dask"], {"cores": 2})
                 self.assertIn(new.get("executors"), (None, {"dask": {"log_stdout": "a"}}))
 
     def test_first_start(self):
-        self.assertEqual(self.rewrite(), {"dask": {}, "dispatcher": {"heartbeat_interval": 9}})
+        first = {"dask": {"cores": 2}, "dispatcher": {"heartbeat_interval": 9}}
+        self.assertEqual(self.rewrite(), first)
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
+
+    def workers(self, before, cores):
+        """What is kept of them on a machine with so many cores."""
+        self.path.write_text(json.dumps({"dask": before}))
+        return self.rewrite(cores)["dask"].get("num_workers")
+
+    def test_workers_are_as_many_as_cores_unless_somebody_set_a_number(self):
+        # As the first start on 64 cores left it, and a start of the package before.
+        self.assertIsNone(self.workers({"num_workers": 64, "cores": 64}, cores=2))
+        self.assertIsNone(self.workers({"num_workers": 2}, cores=2))
+        for before in (
+            {"num_workers": 5, "cores": 64},
+            {"num_workers": 64},
+            {"num_workers": 2, "cores": 64},
+        ):
+            self.assertEqual(self.workers(before, cores=2), before["num_workers"])
 
     def test_twice_is_as_once(self):
         self.path.write_text(json.dumps(WRITTEN_BY_COVALENT))
@@ -119,7 +141,7 @@ class Rewrite(unittest.TestCase):
     def test_directory_that_is_not_there_is_refused_by_name(self):
         path = self.path.parent / "missing/covalent.conf"
         with self.assertRaises(Refusal) as refused:
-            configuration.rewrite(path, 9, codec=json)
+            configuration.rewrite(path, 9, 2, codec=json)
         self.assertIn(str(path), str(refused.exception))
         self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
 

@@ -40,11 +40,53 @@ class Bind(unittest.TestCase):
             busy.bind(("127.0.0.1", 0))
             busy.listen()
             port = busy.getsockname()[1]
-            for host in ("127.0.0.1", "0.0.0.0"):
+            for host, name in (("127.0.0.1", "127.0.0.1"), ("", "every address")):
                 refusal = self.refusal(host, port)
-                self.assertIn(f"port {port} on {host} is taken by", str(refusal))
+                self.assertIn(f"port {port} on {name} is taken by", str(refusal))
                 self.assertIn(f"process {os.getpid()} (", str(refusal))
                 self.assertEqual(refusal.exit_code, FAILED)
+
+    def test_every_address_is_one_of_either_protocol(self):
+        port = free_port()
+        with listener.bind("", port):
+            for address in ("127.0.0.1", "::1"):
+                socket.create_connection((address, port)).close()
+
+    def test_every_address_of_a_kernel_without_ipv6(self):
+        port = free_port()
+        with (
+            mock.patch("socket.has_dualstack_ipv6", return_value=False),
+            listener.bind("", port) as bound,
+        ):
+            self.assertEqual(bound.getsockname(), ("0.0.0.0", port))
+
+    def test_an_ipv6_address_is_that_one_alone(self):
+        port = free_port()
+        with listener.bind("::1", port), self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("::1", port)).close()
+            socket.create_connection(("127.0.0.1", port))
+
+    def test_a_name_of_either_protocol_means_ipv4(self):
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        ]
+        for names, address in ((found, "127.0.0.1"), (found[:1], "::1")):
+            with (
+                mock.patch("socket.getaddrinfo", return_value=names),
+                listener.bind("localhost", 0) as bound,
+            ):
+                self.assertEqual(bound.getsockname()[0], address)
+
+    def test_a_connection_that_has_the_port_is_named_and_what_to_do_about_it(self):
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as outgoing:
+            outgoing.bind(("127.0.0.1", 0))
+            outgoing.connect(server.getsockname())
+            port = outgoing.getsockname()[1]
+            refusal = self.refusal("127.0.0.1", port)
+        self.assertIn(f"taken by a connection of process {os.getpid()} (", str(refusal))
+        self.assertIn("net.ipv4.ip_local_reserved_ports", str(refusal))
+        self.assertEqual(refusal.exit_code, FAILED)
 
     def test_foreign_address(self):
         refusal = self.refusal("192.0.2.1", free_port())
@@ -92,9 +134,16 @@ class Holder(unittest.TestCase):
             proc = self.proc(directory, uid=987654)
             self.assertEqual(listener.holder(48008, proc), "a process of user 987654")
 
-    def test_connections_do_not_count(self):
+    def test_a_connection_of_somebody_else(self):
         with TemporaryDirectory() as directory:
-            proc = self.proc(directory, state="01")
+            proc = self.proc(directory, state="01", uid=987654)
+            self.assertEqual(
+                listener.holder(48008, proc), "a connection of a process of user 987654"
+            )
+
+    def test_connections_that_have_ended_do_not_count(self):
+        with TemporaryDirectory() as directory:
+            proc = self.proc(directory, state="06")
             self.assertEqual(listener.holder(48008, proc), "another process")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import unittest
 
 import launcher  # noqa: F401
-from covalent_service.same_origin import SameOrigin
+from covalent_service.same_origin import Access, SameOrigin
 
 
 async def _inner(scope, _receive, send):
@@ -22,7 +22,7 @@ def answer(kind="http", *, names=(), any_host=False, machine=(), **headers):
         "type": kind,
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    asyncio.run(SameOrigin(_inner, names, any_host, machine)(scope, None, send))
+    asyncio.run(SameOrigin(_inner, Access(names, any_host, machine))(scope, None, send))
     return sent[0].get("status") or sent[0]["code"]
 
 

@@ -36,7 +36,7 @@ class Defaults(unittest.TestCase):
         settings = read()
         self.assertFalse(settings.all_interfaces)
         self.assertFalse(settings.terminal)
-        self.assertEqual(settings.dashboard, "127.0.0.1:8787")
+        self.assertEqual(settings.dashboard, "")
 
     def test_follow_the_xdg_directories_as_covalent_does(self):
         settings = read(XDG_CONFIG_DIR="/c", XDG_CACHE_HOME="/k", XDG_DATA_HOME="/d")
@@ -67,6 +67,9 @@ class Values(unittest.TestCase):
             ("COVALENT_DATABASE", "db.sqlite", "an absolute path"),
             ("COVALENT_DASK_DASHBOARD", "8787", "host:port"),
             ("COVALENT_DASK_DASHBOARD", "127.0.0.1:99999", "from 1 to 65535"),
+            ("COVALENT_DASK_DASHBOARD", "0.0.0.0:8787", "COVALENT_SERVER_IFACE_ANY=1"),
+            ("COVALENT_DASK_DASHBOARD", "server.example.org:8787", "127.0.0.1:8787"),
+            ("COVALENT_DISPATCHER_ADDR", "[2001:db8::1", "an IP address"),
             ("COVALENT_HEARTBEAT_INTERVAL", "often", "a whole number"),
             ("COVALENT_ASSET_CACHE_SIZE", "big", "a whole number"),
             ("HOME", "", "HOME is not set"),
@@ -81,6 +84,23 @@ class Values(unittest.TestCase):
                 self.assertNotIn("\n", message)
                 self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
 
+    def test_a_dashboard_is_for_those_that_the_server_is_for(self):
+        for place in ("127.0.0.1:8787", "localhost:8787", "[::1]:8787"):
+            self.assertEqual(read(COVALENT_DASK_DASHBOARD=place).dashboard, place)
+        place = "192.0.2.1:8787"
+        everywhere = read("localhost", COVALENT_DASK_DASHBOARD=place, COVALENT_SERVER_IFACE_ANY="1")
+        self.assertEqual(everywhere.dashboard, place)
+
+    def test_a_byte_that_is_not_utf8_is_refused_by_name(self):
+        for name in ("COVALENT_DATABASE", "XDG_DATA_HOME", "HOME", "LOGLEVEL"):
+            with self.subTest(name), self.assertRaises(Refusal) as refused:
+                read(**{name: "/srv/d\udcff"})
+            self.assertIn(
+                f"{name} has a byte that is not UTF-8: b'/srv/d\\xff'", str(refused.exception)
+            )
+            self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
+        read(OTHER="\udcff", COVALENT_DATABASE="/srv/\u00fc")
+
     def test_symbolic_links_in_the_data_directory_are_followed(self):
         with TemporaryDirectory() as directory:
             real = Path(directory).resolve() / "real"
@@ -88,6 +108,17 @@ class Values(unittest.TestCase):
             link = Path(directory) / "link"
             link.symlink_to(real)
             self.assertEqual(read(COVALENT_DATA_DIR=f"{link}/data").data_dir, real / "data")
+
+    def test_a_circle_of_links_there_is_refused_by_name(self):
+        with TemporaryDirectory() as directory:
+            link = Path(directory) / "link"
+            link.symlink_to(link)
+            try:
+                data = read(COVALENT_DATA_DIR=f"{link}/data").data_dir  # from Python 3.13 on
+            except Refusal as refusal:
+                self.assertIn(f"{link}/data", str(refusal))
+            else:
+                self.assertEqual(data, link / "data")
 
 
 class Places(unittest.TestCase):
@@ -119,7 +150,13 @@ class Address(unittest.TestCase):
     def test_of_the_server_is_bound_unless_all_interfaces_are(self):
         self.assertEqual(read(COVALENT_DISPATCHER_ADDR="192.0.2.1").bind_address, "192.0.2.1")
         settings = read(COVALENT_DISPATCHER_ADDR="192.0.2.1", COVALENT_SERVER_IFACE_ANY="T")
-        self.assertEqual((settings.bind_address, settings.address), ("0.0.0.0", "192.0.2.1"))
+        self.assertEqual((settings.bind_address, settings.address), ("", "192.0.2.1"))
+
+    def test_of_ipv6_has_brackets_in_what_clients_are_given(self):
+        for given in ("2001:db8::1", "[2001:DB8:0::1]"):
+            settings = read(COVALENT_DISPATCHER_ADDR=given, COVALENT_SVC_PORT="1")
+            self.assertEqual(settings.url, "http://[2001:db8::1]:1")
+            self.assertEqual(settings.bind_address, "2001:db8::1")
 
     def test_on_all_interfaces_is_the_name_of_the_machine(self):
         settings = read("127.0.0.1", COVALENT_SERVER_IFACE_ANY="1")
@@ -152,6 +189,7 @@ class Export(unittest.TestCase):
         self.assertEqual(environ["LOGLEVEL"], "INFO")
         self.assertNotIn("COVALENT_LOGDIR", environ)
         self.assertIn("EMPTY", environ)
+        self.assertEqual(environ["PYTHONUTF8"], "1")
 
 
 if __name__ == "__main__":

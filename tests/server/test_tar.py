@@ -57,11 +57,8 @@ class TarFilter(unittest.TestCase):
         self.extract(
             member("a", tarfile.DIRTYPE, mode=0o755),
             member("a/b", content=b"text"),
-            member("a/c", tarfile.SYMTYPE, link="b"),
-            member("a/d", tarfile.LNKTYPE, link="a/b"),
         )
-        for name in ("b", "c", "d"):
-            self.assertEqual((self.inside / "a" / name).read_bytes(), b"text")
+        self.assertEqual((self.inside / "a/b").read_bytes(), b"text")
 
     def test_leading_slashes_are_stripped(self):
         name = f"{self.root}/absolute"
@@ -80,15 +77,24 @@ class TarFilter(unittest.TestCase):
     def test_directory_whose_name_only_begins_alike_is_outside(self):
         self.assert_refused(member("../inside-too/file"))
 
-    def test_links_that_lead_outside_are_refused(self):
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-            for link in ("../target", "/etc/passwd"):
+    def test_whatever_is_no_file_and_no_folder_is_refused_wherever_it_leads(self):
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            for link in ("../target", "/etc/passwd", "file", ""):
                 with self.subTest(kind=kind, link=link):
-                    self.assert_refused(member("link", kind, link=link))
+                    self.assert_refused(member("file"), member("link", kind, link=link))
 
-    def test_nothing_is_written_through_a_link_that_was_there(self):
-        (self.inside / "link").symlink_to(self.root)
-        self.assert_refused(member("link/file"))
+    def test_nothing_is_written_through_a_chain_of_links_too_long_to_follow(self):
+        """CVE-2025-4517: a path that is longer than PATH_MAX looks as if it led nowhere."""
+        folder, chain, path = "d" * 247, [], ""
+        for name in "abcdefghijklmnop":
+            chain.append(member(os.path.join(path, folder), tarfile.DIRTYPE, mode=0o755))
+            chain.append(member(os.path.join(path, name), tarfile.SYMTYPE, link=folder))
+            path = os.path.join(path, folder)
+        link = os.path.join(*"abcdefghijklmnop", "l" * 254)
+        chain.append(member(link, tarfile.SYMTYPE, link="../" * 16))
+        chain.append(member("out", tarfile.SYMTYPE, link=f"{link}/../outside"))
+        chain.append(member("out", content=b"text"))
+        self.assert_refused(*chain)
 
     def test_without_a_filter_nothing_is_changed(self):
         self.extract(member("file", mode=0o666), filter=None)
@@ -106,7 +112,7 @@ class TarFilter(unittest.TestCase):
                 with self.assertRaises(tarfile.FilterError):
                     tarfile.tar_filter(info, str(self.inside))
                 with self.assertRaises(UnsafeMember):
-                    list(safe([info], self.inside))
+                    list(safe([info]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+# As covalentctl has them (`src/service/serve.rs`).
+OPTIONS = ("-I", "-X", "utf8", "-u")
 LAUNCHER = Path(__file__).resolve().parents[2] / "server"
 START_LIMIT = 60  # seconds; two are usual
 STOP_LIMIT = 5  # seconds, promised by the launcher for local work
@@ -20,6 +22,14 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        time.sleep(0.1)
 
 
 class Served:
@@ -36,11 +46,12 @@ class Served:
             "HOME": str(self.home),
             "PATH": "/usr/bin:/bin",
             "COVALENT_SVC_PORT": str(self.port),
-            "COVALENT_DASK_DASHBOARD": f"127.0.0.1:{free_port()}",
             "COVALENT_CACHE_DB_URL": f"sqlite+pysqlite:///{self.home}/cache.db",
             "PYTHONDONTWRITEBYTECODE": "1",
             **variables,
         }
+        self.options = OPTIONS
+        self.descriptors: tuple[int, ...] = ()
         self.process = None
 
     def __enter__(self):
@@ -73,9 +84,10 @@ class Served:
         self.output_file.unlink(missing_ok=True)  # an earlier run's last child may still write
         with self.output_file.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", str(LAUNCHER)],
-                cwd=self.run_directory,
+                [sys.executable, *self.options, str(LAUNCHER)],
+                cwd="/",
                 env={**self.variables, **variables},
+                pass_fds=self.descriptors,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -104,8 +116,9 @@ class Served:
         with self.answer(path, **headers) as answer:
             return answer.read().decode()
 
-    def answer(self, path, **headers):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+    def answer(self, path, port=None, **headers):
+        address = f"http://127.0.0.1:{port or self.port}{path}"
+        request = urllib.request.Request(address, headers=headers)
         return urllib.request.urlopen(request, timeout=10)
 
     def status_of(self, dispatch_id):
@@ -118,7 +131,7 @@ class Served:
     def runs_a_task(self):
         return bool(self.query("SELECT id FROM electrons WHERE status = 'RUNNING'"))
 
-    def client(self, code):
+    def client(self, code, seconds=60, **variables):
         """Run client code in an interpreter of its own; return what it prints."""
         # Covalent's client keeps the first port that it is told in its home.
         home = self.home / f"client-{self.port}"
@@ -127,10 +140,15 @@ class Served:
         file.write_text(code)
         done = subprocess.run(
             [sys.executable, str(file)],
-            env={"HOME": str(home), "COVALENT_SVC_PORT": str(self.port), "PATH": "/usr/bin:/bin"},
+            env={
+                "HOME": str(home),
+                "COVALENT_SVC_PORT": str(self.port),
+                "PATH": "/usr/bin:/bin",
+                **variables,
+            },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds,
         )
         if done.returncode:
             raise AssertionError(done.stderr)

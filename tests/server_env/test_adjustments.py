@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import types
 import unittest
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -295,6 +296,44 @@ class ClusterOnItsOwn(unittest.TestCase):
         with mock.patch("threading.Event") as event:
             self.run_cluster(mock.Mock())
         event.return_value.wait.assert_called_once_with()
+
+
+class Suspects(unittest.IsolatedAsyncioTestCase):
+    def test_dask_still_suspects_whatever_a_worker_had(self):
+        source = inspect.getsource(Scheduler.remove_worker)
+        self.assertIn("for ts in list(ws.processing):", source)
+        self.assertIn("ts.suspicious += 1", source)
+
+    async def suspicious(self, **options):
+        """How often each of two tasks is, after the worker was lost that was at the first."""
+        tasks = [types.SimpleNamespace(key=key, suspicious=0) for key in ("first", "second")]
+
+        class Removing:
+            workers = {"unix://a:1": types.SimpleNamespace(processing=tasks)}
+
+            async def remove_worker(self, address, expected=False):
+                for task in self.workers[address].processing:
+                    task.suspicious += not expected
+
+        adjustments.suspects(Removing, lambda address: {"first"})
+        await Removing().remove_worker("unix://a:1", **options)
+        return [task.suspicious for task in tasks]
+
+    async def test_only_what_it_was_at_is(self):
+        self.assertEqual(await self.suspicious(), [1, 0])
+        self.assertEqual(await self.suspicious(expected=True), [0, 0])
+
+
+class LocalPool(unittest.TestCase):
+    def test_covalent_still_has_one_pool(self):
+        plugin = fresh("covalent.executor.executor_plugins.local")
+        self.assertIs(type(plugin.proc_pool), ProcessPoolExecutor)
+
+    def test_is_replaced(self):
+        plugin = fresh("covalent.executor.executor_plugins.local")
+        adjustments.local_pool(plugin.LocalExecutor)
+        self.assertIsInstance(plugin.proc_pool, adjustments.LocalPool)
+        self.assertEqual(plugin.proc_pool.submit(sum, [1, 2]).result(), 3)
 
 
 class WorkerPreload(unittest.TestCase):

@@ -83,7 +83,7 @@ class Server(unittest.TestCase):
 
     def test_the_mark_is_there_before_the_first_change(self):
         self.replaced(database, "PostgreSQL")
-        self.migrate.side_effect = lambda _store: self.assertTrue(self.unproven.is_set())
+        self.migrate.side_effect = lambda *_: self.assertTrue(self.unproven.is_set())
         self.prepare("old")
         self.migrate.assert_called_once()
         self.put_right.assert_called_once()

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from served import LAUNCHER, Served, free_port
-from test_service import terminal
+from test_service import terminal, workers
 
 FILE = LAUNCHER.parent / "systemd/covalent.env"
 
@@ -86,6 +86,7 @@ class Life:
         self.seen = json.loads(server.client(SEEN.format(executor=executor))) or {}
         self.terminal = None if terminal_is_on is None else terminal(server, terminal_is_on)
         self.listening = server.listening()
+        self.has_dask = workers(server) > 0
         self.output = server.output
 
     def answers_as(self, host):
@@ -174,7 +175,7 @@ def lives(home):
                     in Path(home, ".config/covalent/covalent.conf").read_text()
                 ),
             ),
-            "COVALENT_DISABLE_DASK": ("1", lambda value, life: len(life.listening) == 1),
+            "COVALENT_DISABLE_DASK": ("1", lambda value, life: not life.has_dask),
             "COVALENT_ENABLE_TASK_PACKING": ("1", seen("groups", 1)),
             "COVALENT_DISABLE_LEGACY_SUBLATTICES": ("1", seen("packed", False)),
         },
@@ -197,7 +198,7 @@ def lives(home):
             "XDG_CONFIG_DIR": (f"{home}/xdg/config", below("covalent.conf")),
             "COVALENT_SERVER_IFACE_ANY": (
                 "1",
-                lambda value, life: "0.0.0.0" in {host for host, _ in life.listening},
+                lambda value, life: "::" in {host for host, _ in life.listening},
             ),
             "COVALENT_DISPATCHER_ADDR": ("127.0.0.1", said("ready at http://127.0.0.1:")),
             "COVALENT_PLUGIN_LOAD": ("false", said("No executor found by name: local")),
