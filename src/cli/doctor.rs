@@ -10,7 +10,7 @@ use crate::doctor::{Verdict, examine};
 use crate::system::failure::Kind;
 use crate::system::host::Host;
 use crate::system::print;
-use crate::system::terminal::printable;
+use crate::system::terminal::Colour;
 
 /// Look for everything that can be wrong, and say what to type
 ///
@@ -26,28 +26,23 @@ impl Doctor {
         let mut wrong = 0;
         for check in examine(host) {
             let (word, code) = match check.verdict {
-                Verdict::Good(_) => ("good", "32"),
-                Verdict::Doubtful { .. } => ("look", "33"),
-                Verdict::Bad { .. } => ("BAD ", "31"),
-                Verdict::Skipped(_) => ("skip", "2"),
+                Verdict::Good(_) => ("good", 32),
+                Verdict::Doubtful { .. } => ("warn", 33),
+                Verdict::Bad { .. } => ("BAD ", 31),
+                Verdict::Skipped(_) => ("skip", 2),
             };
             let word = match paint {
-                true => format!("\x1b[{code}m{word}\x1b[0m"),
+                true => Colour(code).of(word),
                 false => word.to_string(),
             };
             match &check.verdict {
                 Verdict::Good(text) | Verdict::Skipped(text) => {
-                    print::answer(format_args!(
-                        "{word}  {}: {}\n",
-                        check.name,
-                        printable(text)
-                    ))?;
+                    print::answer(format_args!("{word}  {}: {text}\n", check.name))?;
                 }
                 Verdict::Doubtful { cause, cure } | Verdict::Bad { cause, cure } => {
-                    let (name, cause) = (check.name, printable(cause));
-                    let next = printable(cure);
+                    let name = check.name;
                     print::answer(format_args!(
-                        "{word}  {name}: {cause}\n      Next: {next}\n"
+                        "{word}  {name}: {cause}\n      Next: {cure}\n"
                     ))?;
                 }
             }

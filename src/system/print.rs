@@ -1,9 +1,14 @@
 //! What is printed: answers on standard output, words about the work on standard error.
+//!
+//! Others have a say in most of it: a workflow's name, a server's last words. So no control character
+//! of theirs gets through.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Error, Result};
+
+use super::terminal::{one_line, painted, printable};
 
 /// An answer that could not be written.
 #[derive(Debug)]
@@ -21,7 +26,9 @@ impl std::error::Error for Unwritten {}
 pub fn answer(text: impl fmt::Display) -> Result<()> {
     written(|| {
         let mut output = io::stdout().lock();
-        write!(output, "{text}").and_then(|()| output.flush())
+        let text = painted(&text.to_string());
+        output.write_all(text.as_bytes())?;
+        output.flush()
     })
 }
 
@@ -32,8 +39,19 @@ pub fn written(print: impl FnOnce() -> io::Result<()>) -> Result<()> {
 
 /// Prints words on standard error. Where they reach nobody, the work goes on all the same.
 pub fn words(text: impl fmt::Display) {
+    raw(&printable(&text.to_string()));
+}
+
+/// Writes over the line of the terminal that standard error is.
+pub fn over_the_line(text: &str) {
+    raw(&format!("\r\x1b[K{}", one_line(text)));
+}
+
+fn raw(text: &str) {
     let mut output = io::stderr().lock();
-    let _ = write!(output, "{text}").and_then(|()| output.flush());
+    let _ = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
 }
 
 /// Whether an answer has lost its reader, as in `covalentctl status | head -1`.

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::terminal::printable;
-
 use crate::system::print;
 
 /// How often the seconds on a terminal are renewed.
@@ -37,12 +35,12 @@ impl Progress {
 
     /// Says one thing.
     pub fn say(&self, text: &str) {
-        print::words(format_args!("covalentctl: {}\n", printable(text)));
+        print::words(format_args!("covalentctl: {text}\n"));
     }
 
     /// Says one thing that is wrong, though nothing fails.
     pub fn warn(&self, text: &str) {
-        print::words(format_args!("covalentctl: warning: {}\n", printable(text)));
+        print::words(format_args!("covalentctl: warning: {text}\n"));
     }
 
     /// Does `work`, says what it is and how long it took, and returns both.
@@ -74,7 +72,7 @@ impl Progress {
 fn tick(what: &str, start: Instant, done: &mpsc::Receiver<()>) {
     while done.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let seconds = start.elapsed().as_secs();
-        print::words(format_args!("\rcovalentctl: {what} … {seconds} s"));
+        print::over_the_line(&format!("covalentctl: {what} … {seconds} s"));
     }
-    print::words("\r\x1b[K");
+    print::over_the_line("");
 }

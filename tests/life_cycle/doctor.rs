@@ -109,14 +109,14 @@ fn a_setting_that_cannot_be_used_is_told_with_its_file() {
         &["covalent.env:1: ", "Next: correct the file"],
     );
     fs::remove_file(tree.path(VARIABLES)).unwrap();
-    expect(&tree, "covalent.env", "look", &["Next: install -m 0640"]);
+    expect(&tree, "covalent.env", "warn", &["Next: install -m 0640"]);
 }
 
 #[test]
 fn wheels_that_are_nowhere_are_told() {
     let tree = sound();
     fs::remove_dir_all(tree.path("usr/share/covalent/wheelhouse")).unwrap();
-    expect(&tree, "wheels", "look", &["Next: install covalent-wheels"]);
+    expect(&tree, "wheels", "warn", &["Next: install covalent-wheels"]);
     expect(&tree, "index", "good", &["it answers"]);
     tree.write(SETTINGS, "network = \"never\"\n");
     expect(&tree, "wheels", "BAD", &["Next: install covalent-wheels"]);
@@ -132,7 +132,7 @@ fn an_index_that_is_needed_and_out_of_reach_is_told_with_the_proxy() {
     expect(
         &tree,
         "index",
-        "look",
+        "warn",
         &["Name or service not known", "Next: correct url = ..."],
     );
     fs::remove_file(requirement).unwrap();
@@ -190,7 +190,7 @@ fn what_others_can_change_or_read_is_told() {
     let tree = sound();
     set_mode(&tree.path(VARIABLES), 0o644);
     let cure = "Next: sudo chmod 0640";
-    expect(&tree, "permissions", "look", &["covalent.env", cure]);
+    expect(&tree, "permissions", "warn", &["covalent.env", cure]);
     let module = tree.site_packages().join("covalent.py");
     set_mode(&module, 0o666);
     let cure = format!("sudo chmod go-w {}", module.display());
@@ -210,7 +210,7 @@ fn a_password_that_everybody_can_read_is_told() {
     expect(
         &tree,
         "permissions",
-        "look",
+        "warn",
         &["may hold a password", &cure],
     );
 }
@@ -250,11 +250,11 @@ fn a_database_of_another_revision_or_a_damaged_one_is_told() {
     tree.edit_manifest(&tree.environment(), "database_revision", "bb");
     let cause = "is at revision aa, and this Covalent works with bb";
     let cure = "Next: sudo systemctl restart covalent, which migrates an older one";
-    expect(&tree, "database", "look", &[cause, cure]);
+    expect(&tree, "database", "warn", &[cause, cure]);
 
     let draft = tree.write(&format!("{DATABASE}.upgrading"), "");
     let cure = format!("Next: sudo covalentctl run -- rm {}", draft.display());
-    expect(&tree, "database", "look", &["was cut off", &cure]);
+    expect(&tree, "database", "warn", &["was cut off", &cure]);
     fs::remove_file(draft).unwrap();
 
     tree.write(DATABASE, "This has never been a database.");
@@ -276,7 +276,7 @@ fn the_driver_that_the_database_needs_is_told() {
     assert!(!String::from_utf8(said).unwrap().contains("s3cret"));
     tree.ok(&["add", "psycopg2"]);
     let cure = "Next: install PostgreSQL's client programs";
-    expect(&tree, "database", "look", &["no backup", cure]);
+    expect(&tree, "database", "warn", &["no backup", cure]);
 }
 
 #[test]
@@ -298,15 +298,15 @@ fn a_server_that_is_opened_to_the_network_is_told() {
     expect(
         &tree,
         "open to",
-        "look",
+        "warn",
         &["runs code as the account", cure],
     );
     assert!(!said(&tree, "open to").contains("terminal"));
     tree.write(VARIABLES, &format!("{open}COVALENT_UI_TERMINAL=1\n"));
-    expect(&tree, "open to", "look", &["a shell in the UI's terminal"]);
+    expect(&tree, "open to", "warn", &["a shell in the UI's terminal"]);
     // An address of nobody's (RFC 5737), and of this machine alone.
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=192.0.2.1\n");
-    expect(&tree, "open to", "look", &[cure]);
+    expect(&tree, "open to", "warn", &[cure]);
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=127.0.0.2\n");
     expect(&tree, "open to", "good", &["this machine alone"]);
 }

@@ -97,7 +97,7 @@ fn a_comment_that_ends_in_a_backslash_is_told_with_its_line() {
     assert!(said.contains("warning") && said.contains(words), "{said}");
     let doctor = doctor(&tree);
     assert!(
-        doctor.contains("look  covalent.env: ") && doctor.contains(words),
+        doctor.contains("warn  covalent.env: ") && doctor.contains(words),
         "{doctor}"
     );
 }

@@ -195,7 +195,7 @@ fn a_noexec_mount_is_named(machine: &Machine) -> Result<()> {
     machine.ok("mount --bind /var/lib/covalent /var/lib/covalent
          mount -o remount,bind,noexec /var/lib/covalent")?;
     let said = [
-        "look  mounts: /var/lib/covalent is on /var/lib/covalent",
+        "warn  mounts: /var/lib/covalent is on /var/lib/covalent",
         "ct.DepsPip",
     ];
     expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
@@ -232,7 +232,7 @@ fn an_account_of_a_person_is_objected_to(machine: &Machine) -> Result<()> {
     expect(
         &machine.sh("covalentctl doctor")?,
         0,
-        &["look  login: ", said[0], said[1]],
+        &["warn  login: ", said[0], said[1]],
     )?;
     let again = Family::Deb.reinstall(machine, DIST)?;
     ensure!(said.iter().all(|part| again.contains(part)), "{again}");
@@ -271,7 +271,7 @@ fn a_container_without_mount_namespaces_is_told_and_works_with_the_drop_in() -> 
     run_workflows(&machine, Some("tasks"))?;
     let doctor = machine.ok("covalentctl doctor")?;
     ensure!(
-        doctor.contains("look  sandbox: tasks may do more"),
+        doctor.contains("warn  sandbox: tasks may do more"),
         "{doctor}"
     );
     Ok(())

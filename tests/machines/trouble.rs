@@ -120,7 +120,7 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
     nothing_is_lost(machine, active)?;
     machine.ok("fallocate --length 100M /opt/virtualenvs/filler")?;
     let said = [
-        "look  disk: /opt/virtualenvs",
+        "warn  disk: /opt/virtualenvs",
         "MB of free space; building an environment",
         "Next: make space",
     ];
@@ -163,7 +163,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
         "good  port: the server answers at http://localhost:48008",
     ];
     expect(&sound, 0, &said)?;
-    ensure!(!sound.text().contains("look  "), "{sound}");
+    ensure!(!sound.text().contains("warn  "), "{sound}");
 
     machine.ok(
         "cp /etc/hosts /root/; sed -i /localhost/d /etc/hosts
@@ -186,7 +186,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
         "Next: sudo covalentctl apply --rebuild",
         "BAD   data: the account covalent can't write /var/lib/covalent/",
         "Next: sudo chown covalent:covalent /var/lib/covalent/.local",
-        "look  sockets: a process of the account covalent listens on 0.0.0.0:9999",
+        "warn  sockets: a process of the account covalent listens on 0.0.0.0:9999",
         "Next: ss -ltnp names it",
     ];
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
@@ -196,7 +196,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
          mkdir /var/lib/covalent/alien",
     )?;
     let said = [
-        "look  data: not the account covalent's: ",
+        "warn  data: not the account covalent's: ",
         "/var/lib/covalent/alien",
         "Next: sudo chown -hR covalent:covalent /var/lib/covalent, unless",
     ];
@@ -239,11 +239,11 @@ fn doctor_finds_a_unit_that_was_changed(machine: &Machine) -> Result<()> {
     let path = format!(".service, with the changes of {change}");
     expect(&harmless, 0, &[&path, "good  sandbox"])?;
     let unread = doctor("[Service]\nNice=6\n", "")?;
-    let said = ["look  unit: ", "Next: sudo systemctl daemon-reload"];
+    let said = ["warn  unit: ", "Next: sudo systemctl daemon-reload"];
     expect(&unread, 0, &said)?;
     let weak = "[Service]\nProtectSystem=no\nCapabilityBoundingSet=CAP_SYS_ADMIN\n";
     let said = [
-        "look  sandbox: ",
+        "warn  sandbox: ",
         "ProtectSystem=no",
         "CapabilityBoundingSet=cap_sys_admin",
         change,
@@ -258,13 +258,13 @@ fn doctor_finds_a_unit_that_was_changed(machine: &Machine) -> Result<()> {
         "rm -r /etc/systemd/system/covalent.service.d
          cp /usr/lib/systemd/system/covalent.service {copy}; {reload}"
     ))?;
-    let stands_in = format!("look  unit: {copy} stands in for the package's unit");
+    let stands_in = format!("warn  unit: {copy} stands in for the package's unit");
     let cure = format!("Next: rm {copy}");
     let said = [stands_in.as_str(), &cure];
     expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
     machine.ok(&format!("rm {copy}; {reload} covalentctl doctor"))?;
     machine.ok("systemctl stop covalent")?;
-    let said = ["look  service: it is inactive", "Next: systemctl start"];
+    let said = ["warn  service: it is inactive", "Next: systemctl start"];
     expect(&machine.sh("covalentctl doctor")?, 0, &said)?;
     machine.ok("systemctl start covalent").map(drop)
 }

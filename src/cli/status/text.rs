@@ -7,7 +7,7 @@ use crate::environment::state::FailedAttempt;
 use crate::service::api::Workflow;
 use crate::service::drain;
 use crate::system::failure::Kind;
-use crate::system::terminal::{one_line, printable};
+use crate::system::terminal::{Colour, one_line};
 
 /// A fact's name and what there is to say of it, whose further lines are put below.
 type Row = (&'static str, String);
@@ -18,16 +18,16 @@ struct Paint(bool);
 
 impl Paint {
     fn good(self, text: &str) -> String {
-        self.paint("32", text)
+        self.paint(Colour(32), text)
     }
 
     fn bad(self, text: &str) -> String {
-        self.paint("31", text)
+        self.paint(Colour(31), text)
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    fn paint(self, colour: Colour, text: &str) -> String {
         match self {
-            Paint(true) => format!("\x1b[{code}m{text}\x1b[0m"),
+            Paint(true) => colour.of(text),
             Paint(false) => text.into(),
         }
     }
@@ -39,7 +39,7 @@ impl Report {
         let paint = Paint(colour);
         let mut rows = vec![
             ("service", self.service.text(paint)),
-            ("address", printable(&self.address)),
+            ("address", self.address.clone()),
         ];
         rows.extend(self.workflows(paint));
         match &self.environment {
@@ -58,7 +58,7 @@ impl Report {
             }
         }
         let database = self.database.as_ref();
-        rows.extend(database.map(|database| ("database", printable(&database.text()))));
+        rows.extend(database.map(|database| ("database", database.text())));
         if let Some(path) = &self.last_backup {
             rows.push(("last backup", path.display().to_string()));
         } else if rustix::process::geteuid().is_root() {
@@ -164,7 +164,7 @@ fn problem(failure: &FailedAttempt, paint: Paint) -> String {
         true => format!("the newest environment could not be started, {when}"),
         false => format!("the newest environment could not be made, {when}"),
     };
-    let text = paint.bad(&what) + "\n" + &printable(&failure.message);
+    let text = paint.bad(&what) + "\n" + &failure.message;
     match failure.next.as_str() {
         "" => text,
         next => text + "\nNext: " + next,

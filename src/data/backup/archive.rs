@@ -73,8 +73,9 @@ pub(super) fn extract(
     .with_context(|| format!("unpacking {}", archive.display()))
 }
 
-pub(super) fn read_manifest(archive: &Path) -> Result<Manifest> {
-    let output = Command::new("tar", MANIFEST_LIMIT)
+/// Whoever made the archive has written it, so it is read as the account.
+pub(super) fn read_manifest(host: &Host, archive: &Path) -> Result<Manifest> {
+    let output = Child::new(host, "tar", MANIFEST_LIMIT)
         .input(Vec::new(), Some(open(archive)?))
         .args([
             "--extract",

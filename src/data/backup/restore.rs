@@ -28,7 +28,7 @@ pub fn restore(
     with_settings: bool,
     progress: &Progress,
 ) -> Result<Vec<PathBuf>> {
-    let manifest = read_manifest(archive)?;
+    let manifest = read_manifest(host, archive)?;
     let turn = Turn::acquire(host, progress)?;
     let active = Generation::usable(host)?;
     check_version(&manifest, &active)?;
