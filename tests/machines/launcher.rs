@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use machine::Machine;
-use machine::packages::{DIST, Family, PYTHON, in_project};
+use machine::packages::{PYTHON, builder, in_project};
 
 /// Most of them start a server, some of them two.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -23,13 +22,12 @@ fn with_python_3_14() -> Result<()> {
 }
 
 fn tests(suite: &str) -> Result<()> {
-    let machine = Machine::builder(suite)
-        .bind_read_only(in_project("dist"), DIST)
+    let machine = builder(suite)
+        .installed()
         .bind_read_only(in_project("server"), "/project/server")
         .bind_read_only(in_project("systemd"), "/project/systemd")
         .bind_read_only(in_project("tests"), "/project/tests")
         .boot()?;
-    Family::Deb.install(&machine, DIST)?;
     machine.ok("systemctl stop covalent")?;
     let output = machine
         .script(&format!(
