@@ -7,14 +7,10 @@ use super::unit::replaced;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// The marks of the packages' scripts for a first installation (`debian/covalent/preinst`,
-/// `rpm/covalent.post`).
-const MARKS: [&str; 2] = ["start-requested", "first-installation"];
-
 /// Takes over what a Covalent that was set up by hand has at the places of the package; says what that
 /// is, and what is left to be typed.
 pub fn at_installation(host: &Host, progress: &Progress) -> Result<()> {
-    if !MARKS.iter().any(|mark| host.state().join(mark).exists()) {
+    if !host.first_installation().exists() {
         return Ok(());
     }
     let plan = Plan::of(host)?;

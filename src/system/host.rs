@@ -150,6 +150,11 @@ impl Host {
         self.path("/var/lib/covalentctl")
     }
 
+    /// The mark of a first installation, which the packages' scripts set and remove.
+    pub fn first_installation(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/first-installation")
+    }
+
     /// The mark that tells the packages' scripts to restart the server.
     pub fn restart_mark(&self) -> PathBuf {
         self.path("/var/lib/covalentctl/restart-requested")
