@@ -29,7 +29,10 @@ const NO_SYSTEMD: &str = "systemd is not running";
 
 /// Whether the service runs.
 pub(super) fn service(host: &Host) -> Verdict {
-    let shown = systemd::show(host, &["ActiveState", "NRestarts", "UnitFileState"]);
+    let shown = systemd::show(
+        host,
+        &["ActiveState", "SubState", "NRestarts", "UnitFileState"],
+    );
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
     if shown.is_empty() {
         return doubtful(
@@ -45,10 +48,15 @@ pub(super) fn service(host: &Host) -> Verdict {
             "covalentctl logs -n 50 says why; then: systemctl restart covalent",
         ),
         // There is no limit of tries.
-        (_, "activating") if !["", "0"].contains(&property("NRestarts")) => bad(
-            "it ends again and again, and is started each time",
-            "covalentctl logs -n 50 says why",
-        ),
+        (_, "activating")
+            if property("SubState") == "auto-restart"
+                || !["", "0"].contains(&property("NRestarts")) =>
+        {
+            bad(
+                "it ends again and again, and is started each time",
+                "covalentctl logs -n 50 says why",
+            )
+        }
         (_, other) => doubtful(format!("it is {other}"), "systemctl start covalent"),
     }
 }

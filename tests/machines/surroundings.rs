@@ -230,13 +230,12 @@ fn with_the_port_in_use(machine: &Machine) -> Result<()> {
             "net.ipv4.ip_local_reserved_ports",
         ],
     )?;
-    let doctor = machine.sh("covalentctl doctor")?;
-    ensure!(
-        doctor
-            .text()
-            .contains("BAD   service: it ends again and again"),
-        "{doctor}"
-    );
+    wait_until("doctor's word", Duration::from_secs(60), || {
+        let doctor = machine.sh("covalentctl doctor")?;
+        let word = "BAD   service: it ends again and again";
+        ensure!(doctor.text().contains(word), "{doctor}");
+        Ok::<_, anyhow::Error>(())
+    })?;
     machine.ok("systemctl stop connection")?;
     starts_by_itself(machine)
 }

@@ -86,7 +86,7 @@ class Killed(unittest.TestCase):
         for executor in ("dask", "local"):
             with self.subTest(executor=executor), Served() as server:
                 server.start()
-                told = server.client(ONE_IS_KILLED.format(executor=executor), seconds=120)
+                told = server.client(ONE_IS_KILLED.format(executor=executor), seconds=300)
                 self.assertEqual(told, "COMPLETED FAILED COMPLETED COMPLETED", server.output)
                 self.assertIsNone(server.process.poll())
 
