@@ -4,7 +4,9 @@
 use anyhow::{Result, ensure};
 use machine::Machine;
 
-use machine::packages::{DIST, Family, boot, builder, expect, run_workflows, wait_for_answer};
+use machine::packages::{
+    DIST, Family, boot, builder, expect, property, run_workflows, wait_for_answer,
+};
 
 const VARIABLES: &str = "/etc/covalent/covalent.env";
 const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
@@ -135,8 +137,8 @@ fn data_in_a_home_is_refused_with_the_lines_that_work(machine: &Machine) -> Resu
 }
 
 fn an_interpreter_out_of_reach_is_named(machine: &Machine) -> Result<()> {
-    machine.ok("mkdir -p /root/python /srv/closed /home/alice/python
-         for folder in /root/python /srv/closed /home/alice/python; do
+    machine.ok("mkdir -p /root/python /srv/closed /home/python
+         for folder in /root/python /srv/closed /home/python; do
              cp /usr/bin/python3.11 $folder/; chmod 755 $folder; done
          chmod 700 /srv/closed")?;
     for (path, reason) in [
@@ -145,7 +147,7 @@ fn an_interpreter_out_of_reach_is_named(machine: &Machine) -> Result<()> {
             "the unit hides /root from the server (ProtectHome=yes)",
         ),
         (
-            "/home/alice/python/python3.11",
+            "/home/python/python3.11",
             "the unit hides /home from the server",
         ),
         (
@@ -270,7 +272,7 @@ fn a_container_without_mount_namespaces_is_told_and_works_with_the_drop_in() -> 
     ensure!(!machine.sh(restart)?.success());
     let doctor = machine.sh("covalentctl doctor")?;
     expect(&doctor, 11, &["BAD   start: ", said[0], said[1]])?;
-    let journal = machine.ok("journalctl --no-pager --unit covalent")?;
-    ensure!(said.iter().all(|part| journal.contains(part)), "{journal}");
+    let restarts = property(&machine, "NRestarts")?;
+    ensure!(restarts == "0", "a restart mends nothing: {restarts}");
     Ok(())
 }
