@@ -20,18 +20,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parent))  # which Python leaves out with -I
-import snapshot  # noqa: E402
-
 FORM = 1  # of backup.json (`src/data/backup/mod.rs`)
 NAME = "dispatcher_db.sqlite"
 TABLES = ("lattices", "electrons", "assets")
 CHANGED_MEANWHILE = 1  # tar(1)
+BUSY_TIMEOUT = 60  # seconds for a server in the middle of a write
+LARGE_FILES = "/var/tmp"  # hier(7): not in memory, as /tmp may be
 
 
 def workflows(database: Path) -> list[str]:
     """The identifiers of all workflows."""
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as file:
+    with closing(_opened(database)) as file:
         return [name for (name,) in file.execute("SELECT dispatch_id FROM lattices")]
 
 
@@ -60,9 +59,9 @@ class Source:
 def take(home: Path, archive: str, target: dict[str, str]) -> dict[str, Any]:
     """Write the archive; say what is in it."""
     source = Source(home)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=LARGE_FILES) as folder:
         staging = Path(folder)
-        revision = snapshot.save_file(str(source.database), str(staging / "database.sqlite"))
+        revision = _copy(source.database, staging / "database.sqlite")
         _move(staging / "database.sqlite", source.data, target["data"])
         members = [target["configuration"].lstrip("/")]
         (staging / members[0]).parent.mkdir(parents=True)
@@ -96,6 +95,18 @@ def take(home: Path, archive: str, target: dict[str, str]) -> dict[str, Any]:
             "data": str(source.data),
             "plugins": [str(file) for file in sorted(plugins.glob("*.py"))],
         }
+
+
+def _copy(database: Path, copy: Path) -> str:
+    """Copy by SQLite's own means (sqlite.org/backup.html); return the revision."""
+    with closing(_opened(database)) as old, closing(sqlite3.connect(copy)) as new:
+        old.backup(new)
+        return new.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    """What is not there is not made."""
+    return sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT)
 
 
 def _move(database: Path, before: Path, after: str) -> None:

@@ -52,6 +52,7 @@ pub struct Brought {
 
 /// Copies what a server kept in `folder`. `replace`: even if that puts workflows of the service aside.
 pub fn bring(host: &Host, folder: &Path, replace: bool, progress: &Progress) -> Result<Brought> {
+    let folder = &std::path::absolute(folder).context("looking for the current folder")?;
     let action = || format!("looking at {}", folder.display());
     let metadata = folder.symlink_metadata().with_context(action)?;
     ensure!(

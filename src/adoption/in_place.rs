@@ -102,7 +102,7 @@ fn places(host: &Host) -> Result<Vec<PathBuf>> {
         })
     });
     let paths = named.map(PathBuf::from).chain(database.map(PathBuf::from));
-    let mut places = vec![host.data()];
+    let mut places = vec![home(host)];
     for path in paths {
         let Ok(path) = host.path(path).canonicalize() else {
             continue;
@@ -145,15 +145,6 @@ fn take(host: &Host, plan: &Plan, account: &Account, progress: &Progress) -> Res
     for reason in &plan.refused {
         progress.warn(&format!("left as it is: {reason}"));
     }
-    let outside: Vec<PathBuf> = plan
-        .folders
-        .iter()
-        .map(|(folder, _)| folder.clone())
-        .collect();
-    let outside: Vec<PathBuf> = outside
-        .into_iter()
-        .filter(|folder| !folder.starts_with(host.data()))
-        .collect();
     for (folder, _) in &plan.folders {
         let taken = take_over(folder, account, Change::Owner)?;
         progress.say(&format!(
@@ -165,15 +156,25 @@ fn take(host: &Host, plan: &Plan, account: &Account, progress: &Progress) -> Res
             progress.warn(&format!("left as it is: {left}"));
         }
     }
-    if !outside.is_empty() {
+    let home = home(host);
+    let is_outside = |folder: &PathBuf| !folder.starts_with(&home);
+    if plan.folders.iter().any(|(folder, _)| is_outside(folder)) {
+        // With those that were taken over earlier.
+        let outside: Vec<PathBuf> = places(host)?.into_iter().filter(is_outside).collect();
         let drop_in = unit::open(host, &outside)?;
         progress.say(&format!(
             "{} lets the server write outside of {}",
             drop_in.display(),
-            host.data().display()
+            home.display()
         ));
     }
     Ok(())
+}
+
+/// The account's home, which may be a link.
+fn home(host: &Host) -> PathBuf {
+    let home = host.data();
+    home.canonicalize().unwrap_or(home)
 }
 
 /// Whether the unit runs, and as another than the account.

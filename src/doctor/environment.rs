@@ -24,10 +24,20 @@ pub(super) fn interpreter(host: &Host) -> Verdict {
 pub(super) fn environment(host: &Host) -> Verdict {
     let path = host.environment().display().to_string();
     let Some(generation) = Generation::active(host) else {
-        return bad(
-            format!("{path} is no environment"),
-            "sudo covalentctl apply",
-        );
+        let failure = State::read(host).ok().and_then(|state| state.failure);
+        return match failure {
+            Some(failed) => bad(
+                format!(
+                    "{path} is no environment, and none could be made: {}",
+                    failed.message
+                ),
+                failed.next,
+            ),
+            None => bad(
+                format!("{path} is no environment"),
+                "sudo covalentctl apply",
+            ),
+        };
     };
     if !generation.runs() {
         return bad(

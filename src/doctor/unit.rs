@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::verdict::{Verdict, bad, doubtful, good, skipped};
 use crate::system::host::Host;
+use crate::system::sandbox::destinations;
 use crate::system::systemd::{self, UNIT_FILE};
 
 /// How the names of the properties begin that make up the sandbox.
@@ -128,10 +129,12 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
 
 /// Those of the paths that the sandbox lets nobody write, whoever owns them.
 pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
-    let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths"]);
+    let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths", "BindPaths"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    let bound: Vec<&str> = destinations(property("BindPaths")).collect();
+    let folders = format!("{} {}", property("ReadWritePaths"), bound.join(" "));
     match property("ProtectSystem") {
-        "strict" => outside(property("ReadWritePaths"), paths),
+        "strict" => outside(&folders, paths),
         _ => Vec::new(),
     }
 }

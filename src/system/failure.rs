@@ -167,6 +167,8 @@ mod tests {
         let launcher = include_str!("../../server/covalent_service/refusal.py").lines();
         let mut launcher = launcher.filter_map(|line| line.strip_prefix("NEEDS_ATTENTION = "));
         statuses.push(launcher.next().unwrap().into());
+        // systemd.exec(5), EXIT_NAMESPACE.
+        statuses.push("226".into());
         let unit = include_str!("../../systemd/covalent.service").lines();
         let mut unit = unit.filter_map(|line| line.strip_prefix("RestartPreventExitStatus="));
         assert_eq!(unit.next(), Some(statuses.join(" ").as_str()));

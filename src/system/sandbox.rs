@@ -57,17 +57,32 @@ pub fn hides(host: &Host, path: &Path) -> Option<Hidden> {
     let value = shown.get(directive)?;
     let bound = SHOWING.iter().filter_map(|name| shown.get(*name));
     let is_shown = bound
-        .flat_map(|value| value.split_whitespace())
-        .any(|bound| {
-            // source:destination:options, of which only the first has to be there.
-            let mut parts = bound.trim_start_matches('-').split(':');
-            let source = parts.next();
-            let destination = parts.next().or(source);
-            destination.is_some_and(|destination| path.starts_with(destination))
-        });
+        .flat_map(|value| destinations(value))
+        .any(|destination| path.starts_with(destination));
     let is_hidden = !["no", "read-only"].contains(&value.as_str()) && !is_shown;
     is_hidden.then(|| Hidden {
         directive: format!("{directive}={value}"),
         folder,
     })
+}
+
+/// Where `BindPaths=` and `BindReadOnlyPaths=` show something: `source:destination:options`, of which
+/// only the first has to be there (systemd.exec(5)).
+pub fn destinations(bound: &str) -> impl Iterator<Item = &str> {
+    bound.split_whitespace().filter_map(|bound| {
+        let mut parts = bound.trim_start_matches('-').split(':');
+        let source = parts.next();
+        parts.next().or(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_folder_is_where_it_is_shown() {
+        let found: Vec<&str> = destinations("/a -/b:/c:rbind /d:/e").collect();
+        assert_eq!(found, ["/a", "/c", "/e"]);
+    }
 }

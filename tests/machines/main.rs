@@ -12,6 +12,7 @@ mod image;
 mod install;
 mod launcher;
 mod matrix;
+mod needrestart;
 mod network;
 mod own_packages;
 mod piuparts;
