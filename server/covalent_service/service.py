@@ -140,10 +140,13 @@ class _Service:
         from covalent_ui.api import main as api
         from covalent_ui.api.v1.data_layer.electron_dal import Electrons
 
+        from covalent_service.throughput import raise_throughput
+
         adjustments.tar_filter()
         adjustments.process_errors()
         adjustments.interface_path(app)
         adjustments.task_files(Electrons)
+        raise_throughput(self._store)
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if (
             plugins := _executor_manager.executor_plugins_map
