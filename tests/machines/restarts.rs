@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use machine::Machine;
-use machine::packages::{DIST, Family, PYTHON, boot, property, wait_for_answer};
+use machine::packages::{PYTHON, installed, property, wait_for_answer};
 
 /// How often the server is restarted.
 const RESTARTS: u32 = 20;
@@ -102,8 +102,7 @@ fn said(machine: &Machine, name: &str) -> Result<String> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn refuse_nobody() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     wait_for_answer(&machine, 48008)?;
     start(&machine, "client", CLIENT)?;
     start(&machine, "dispatches", DISPATCHES)?;
@@ -126,8 +125,7 @@ fn refuse_nobody() -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn the_port_is_kept_over_a_crash_and_let_go_by_a_stop() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     wait_for_answer(&machine, 48008)?;
     // A task has nothing of it.
     machine.write_file("/home/alice/task.py", TASK, 0o644)?;
@@ -167,7 +165,7 @@ fn the_port_is_kept_over_a_crash_and_let_go_by_a_stop() -> Result<()> {
         ),
         (
             "COVALENT_SERVER_IFACE_ANY=1",
-            "0.0.0.0:48010",
+            "*:48010",
             "127.0.0.1:48010",
         ),
     ] {
