@@ -122,7 +122,8 @@ fn measure(
             &tasks.to_string(),
         ])
         .limit(LIMIT)
-        .ok()?;
+        .ok()
+        .with_context(|| format!("{workflows} of {tasks} tasks on {}", service.unit))?;
     let found = numbers(said.trim())?;
     ensure!(found.len() == figures, "{said}");
     Ok(found)

@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// A service whose API answers on a port, and the Python of its clients.
 pub struct Service {
-    unit: &'static str,
+    /// Its name.
+    pub unit: &'static str,
     /// Of its API.
     pub port: u16,
     /// Of its environment.
