@@ -7,6 +7,7 @@ fails as soon as Covalent no longer does what the function is for, so that it ca
 import copy
 import functools
 import os
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -74,6 +75,21 @@ def percent_in_address(datastore: Any) -> None:
         return get_config(escaped, *arguments, **options)
 
     datastore.get_alembic_config = get_escaped
+
+
+def new_workflows_stay(dispatcher: Any) -> None:
+    """Covalent cancels, as it ends, what a client has sent and is about to start.
+
+    During a restart, the client starts it on the next server.
+    """
+    cancel_all = dispatcher.cancel_all_with_status
+
+    @functools.wraps(cancel_all)
+    async def cancel_all_but_new(status: Any) -> None:
+        if str(status) != "NEW_OBJECT":
+            await cancel_all(status)
+
+    dispatcher.cancel_all_with_status = cancel_all_but_new
 
 
 def interface_path(app: Any) -> None:
@@ -242,3 +258,45 @@ def cluster_stays(app_dask: Any) -> None:
         threading.Event().wait()
 
     app_dask.DaskCluster.run = run_and_stay
+
+
+def configuration_when_changed(executors: Any) -> None:
+    """Covalent locks, reads and rewrites covalent.conf for each executor that it makes, two a task."""
+    names = type(executors).get_executor.__globals__
+    update = names["update_config"]
+    file = update.__globals__["_config_manager"].config_file
+    seen: Any = None
+
+    def state() -> Any:
+        status = os.stat(file)
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    @functools.wraps(update)
+    def update_if_changed(*entries: Any, **options: Any) -> None:
+        nonlocal seen
+        if entries or options or seen is None or state() != seen:
+            update(*entries, **options)
+            seen = state()
+
+    names["update_config"] = update_if_changed
+
+
+def plain_copies(asset: Any) -> None:
+    """Covalent takes each path apart ten times, as an address of the web, to copy a file."""
+    copy = asset.cp
+
+    @functools.wraps(copy)
+    def copy_plainly(source: str, target: str, *options: Any) -> None:
+        paths = [address.removeprefix("file://") for address in (source, target)]
+        if options or not all(map(_is_plain, paths)):
+            copy(source, target, *options)
+            return
+        os.makedirs(os.path.dirname(paths[1]), exist_ok=True)
+        shutil.copyfile(*paths)
+
+    asset.cp = copy_plainly
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it says the same as an address and as a path."""
+    return path == os.path.abspath(path) and not set(path) & set("%?#")

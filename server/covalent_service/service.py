@@ -1,5 +1,7 @@
 """The server itself: Covalent's application, run to its end."""
 
+import asyncio
+import gc
 import logging
 import os
 import signal
@@ -29,6 +31,8 @@ from covalent_service.same_origin import Access, SameOrigin
 from covalent_service.settings import Settings
 from covalent_service.unproven import Unproven
 
+# Seconds in which the request of a connection that was just accepted arrives.
+SETTLING = 0.1
 # Seconds that open requests get at the end: the UI's long poll alone would take 25.
 REQUESTS_TIMEOUT = 2
 # Seconds for the whole stop. Local workflows are cancelled at once; remote executors
@@ -89,7 +93,10 @@ class _Service:
         executors.load(self._settings.executor_dir)
         access = self._access()
         config = self._load(access)
-        # Forked as late as this, the cluster shares the memory of all that is loaded by now.
+        # Forked as late as this, the cluster shares the memory of all that is loaded by now, as long
+        # as no collection of garbage looks at it.
+        gc.collect()
+        gc.freeze()
         cluster = self._start_cluster(access) if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._begin_to_stop, self._note_running)
@@ -140,10 +147,14 @@ class _Service:
         from covalent_ui.api import main as api
         from covalent_ui.api.v1.data_layer.electron_dal import Electrons
 
+        from covalent_service.throughput import raise_throughput
+
         adjustments.tar_filter()
         adjustments.process_errors()
         adjustments.interface_path(app)
         adjustments.task_files(Electrons)
+        raise_throughput(self._store)
+        adjustments.new_workflows_stay(dispatcher)
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if (
             plugins := _executor_manager.executor_plugins_map
@@ -245,4 +256,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_shutdown()
+        # Who is not accepted by now waits for the next server; who was gets an answer of this one.
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(SETTLING)
         await super().shutdown(sockets)

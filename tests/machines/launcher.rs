@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::packages::{PYTHON, builder, in_project};
 
-/// Most of them start a server, some of them two.
-const LIMIT: Duration = Duration::from_secs(900);
+/// Most of them start a server, some of them two; one runs every kind of workflow twice.
+const LIMIT: Duration = Duration::from_secs(1800);
 
 #[test]
 #[ignore = "boots machines: scripts/test"]

@@ -136,6 +136,35 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
     failed_migrations(&machine)
 }
 
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn the_faster_dispatcher_leaves_the_same_records() -> Result<()> {
+    let machine = builder("bookworm")
+        .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
+        .bind_read_only(in_project("server"), "/project/server")
+        .bind_read_only(in_project("tests"), "/project/tests")
+        .installed()
+        .boot()?;
+    machine.ok(
+        "apt-get install --yes /srv/packages/postgresql/*.deb
+         runuser -u postgres -- psql --command 'CREATE ROLE alice LOGIN'
+         for name in released faster; do runuser -u postgres -- createdb --owner alice $name; done",
+    )?;
+    let settings = format!("network = \"never\"\n[index]\nwheels = [\"{DRIVER}\"]\n");
+    machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    machine.ok("covalentctl add psycopg2-binary; systemctl stop covalent")?;
+    let address = "postgresql+psycopg2:///";
+    let same = machine
+        .script(&format!(
+            "{PYTHON} -W ignore /project/tests/server_env/records.py {address}released {address}faster"
+        ))
+        .user("alice")
+        .limit(Duration::from_secs(900))
+        .run()?;
+    ensure!(same.success() && same.stdout.trim().is_empty(), "{same}");
+    Ok(())
+}
+
 /// As Covalent 0.238 had it.
 fn an_older_one_is_migrated(machine: &Machine) -> Result<()> {
     machine.write_file("/srv/downgrade.py", DOWNGRADE, 0o644)?;

@@ -35,7 +35,8 @@ def wait_for(condition, seconds=20):
 class Served:
     """The launcher, run by the interpreter that runs the test."""
 
-    def __init__(self, **variables):
+    def __init__(self, launcher=None, **variables):
+        self._launcher = launcher or LAUNCHER
         self._directory = tempfile.TemporaryDirectory(prefix="covalent-test-")
         self.home = Path(self._directory.name)
         self.run_directory = self.home / "run"
@@ -84,7 +85,7 @@ class Served:
         self.output_file.unlink(missing_ok=True)  # an earlier run's last child may still write
         with self.output_file.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *self.options, str(LAUNCHER)],
+                [sys.executable, *self.options, str(self._launcher)],
                 cwd="/",
                 env={**self.variables, **variables},
                 pass_fds=self.descriptors,

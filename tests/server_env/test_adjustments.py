@@ -23,26 +23,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from unittest import mock
 
-from served import LAUNCHER
-
-# Covalent makes its files when it is imported: not in the home of who runs the tests.
-_home = tempfile.TemporaryDirectory(prefix="covalent-test-")
-os.environ["HOME"] = _home.name
-for name in [name for name in os.environ if name.startswith(("COVALENT_", "XDG_"))]:
-    del os.environ[name]
-sys.path.append(str(LAUNCHER))
-
-import dask.config  # noqa: E402
-from covalent._dispatcher_plugins import local as local_dispatcher  # noqa: E402
-from covalent_dispatcher._db import datastore  # noqa: E402
-from covalent_dispatcher._service import app_dask  # noqa: E402
-from distributed import Scheduler  # noqa: E402
-
-from covalent_service import adjustments  # noqa: E402
-
-
-def tearDownModule():
-    _home.cleanup()
+import own_home  # noqa: F401
+import dask.config
+from covalent._dispatcher_plugins import local as local_dispatcher
+from covalent_dispatcher._db import datastore
+from covalent_dispatcher._service import app_dask
+from covalent_service import adjustments
+from distributed import Scheduler
 
 
 def fresh(name):
@@ -100,6 +87,23 @@ class Terminal(unittest.TestCase):
     def test_is_off(self):
         adjustments.terminal_off(self.api)
         self.assertEqual(self.handlers, {})
+
+
+class NewWorkflows(unittest.IsolatedAsyncioTestCase):
+    """What comes of one over a restart: test_service.py."""
+
+    async def test_covalent_still_cancels_them_as_it_ends(self):
+        app = fresh("covalent_dispatcher._service.app")
+        self.assertIn("RESULT_STATUS.NEW_OBJECT,", inspect.getsource(app.lifespan))
+
+    async def test_only_what_runs_is_cancelled(self):
+        cancel = mock.AsyncMock()
+        app = types.SimpleNamespace(cancel_all_with_status=cancel)
+        adjustments.new_workflows_stay(app)
+        await app.cancel_all_with_status("NEW_OBJECT")
+        cancel.assert_not_awaited()
+        await app.cancel_all_with_status("RUNNING")
+        cancel.assert_awaited_once_with("RUNNING")
 
 
 class InterfacePath(unittest.TestCase):

@@ -1,0 +1,241 @@
+"""What makes the dispatcher faster: what each part is for, and that nothing else changes."""
+
+import asyncio
+import inspect
+import signal
+import tempfile
+import types
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import own_home  # noqa: F401
+import records
+from served import Served
+
+from covalent._shared_files import config
+from covalent.executor import _executor_manager
+from covalent_dispatcher._core.dispatcher_modules import caches
+from covalent_dispatcher._dal import asset, controller
+from covalent_service import adjustments, counters, statements
+from test_connections import Database
+from test_service import wait_for
+
+MANY = """
+import covalent as ct
+
+@ct.electron
+def number(i):
+    import time
+    time.sleep(0.1)
+    return i
+
+@ct.lattice
+def workflow(count): return [number(i) for i in range(count)]
+
+print({what})
+"""
+SHOWN = "SELECT id FROM electrons WHERE status = 'COMPLETED'"
+
+
+class SameRecords(unittest.TestCase):
+    maxDiff = None
+
+    def test_all_that_workflows_leave_is_what_covalents_own_dispatcher_leaves(self):
+        """On PostgreSQL: tests/machines/postgresql.rs."""
+        self.assertEqual(records.differences(), [])
+
+
+class Kills(unittest.TestCase):
+    def test_what_was_shown_as_finished_stays_finished(self):
+        with Served() as server:
+            server.start()
+            workflow = server.client(MANY.format(what="ct.dispatch(workflow)(40)"))
+            wait_for(lambda: len(server.query(SHOWN)) >= 20, seconds=60)
+            shown = server.query(SHOWN)
+            server.stop(signal.SIGKILL)
+            server.start()
+            self.assertLessEqual(set(shown), set(server.query(SHOWN)))
+            again = f"ct.get_result(ct.redispatch({workflow!r}, reuse_previous_results=True)(), wait=True)"
+            found = server.client(MANY.format(what=f"{again}.result"))
+            self.assertEqual(found, str(list(range(40))))
+
+
+class Statements(Database):
+    def setUp(self):
+        super().setUp()
+        for name, number in (("a", 1), ("b", 2), ("c", 3)):
+            self.put(name, number)
+
+    def questions(self):
+        """Each kind of question that Covalent asks, and what it changes."""
+        found = []
+        equal, among = {"dispatch_id": "b"}, {"dispatch_id": ["a", "c"]}
+        none = {"equality_filters": {}, "membership_filters": {}}
+        with self.store.session() as session:
+            change = {**none, "equality_filters": equal}
+            self.record.update_bulk(session, values={"num_unresolved_tasks": 20}, **change)
+            change = {**none, "membership_filters": among}
+            self.record.incr_bulk(session, increments={"num_unresolved_tasks": 5}, **change)
+        for filters in (
+            {},
+            {"reverse": False},
+            {"offset": 1, "max_items": 1},
+            {"for_update": True},
+        ):
+            found.append(self.numbers(**filters))
+        for kind in (
+            {"equality_filters": equal, "membership_filters": {}},
+            {"equality_filters": {}, "membership_filters": among},
+            {"equality_filters": equal, "membership_filters": among},
+            {"equality_filters": {"dispatch_id": None}, "membership_filters": {}},
+            {"equality_filters": {}, "membership_filters": {"dispatch_id": []}},
+        ):
+            with self.store.session() as session:
+                rows = self.record.get(session, fields=["num_unresolved_tasks"], **kind)
+                found.append(sorted(row.num_unresolved_tasks for row in rows))
+                whole = self.record.get(session, fields=[], **kind)
+                found.append(sorted(one.dispatch_id for one in whole))
+        return found
+
+    def test_covalent_still_builds_each_anew(self):
+        self.assertIn("stmt = select(", inspect.getsource(controller.Record.get))
+        self.assertIn("stmt = update(", inspect.getsource(controller.Record.update_bulk))
+
+    def test_the_answers_are_the_same(self):
+        def fresh():
+            with self.store.session() as session:
+                self.record.delete_bulk(session, equality_filters={}, membership_filters={})
+            for name, number in (("a", 1), ("b", 2), ("c", 3)):
+                self.put(name, number)
+
+        released = self.questions()
+        fresh()
+        statements.keep(self.record)
+        self.assertEqual(self.questions(), released)
+        self.assertEqual(released[0], [8, 20, 6])
+
+    def test_is_built_once(self):
+        statements.keep(self.record)
+        before = statements._selection.cache_info().misses
+        for name in "abc":
+            with self.store.session() as session:
+                self.record.get(
+                    session,
+                    fields={"dispatch_id"},
+                    equality_filters={"dispatch_id": name},
+                    membership_filters={},
+                )
+        self.assertLessEqual(statements._selection.cache_info().misses, before + 1)
+
+
+class Counters(Database):
+    def count(self, unresolved, pending):
+        """What the dispatcher asks of them, in its order."""
+
+        async def ask():
+            await pending.set("w", 0, 2, [0, 3])
+            await unresolved.set_unresolved("w", 0)
+            return [
+                await unresolved.increment("w", 5),
+                await unresolved.decrement("w"),
+                await unresolved.get_unresolved("w"),
+                await pending.get_pending("w", 0),
+                await pending.decrement("w", 0),
+                await pending.get_task_group("w", 0),
+                await unresolved.remove("w"),
+                await pending.remove("w", 0),
+                await unresolved.remove("w"),
+            ]
+
+        return asyncio.run(ask())
+
+    def test_covalent_still_counts_in_a_database(self):
+        counted = self.count(
+            caches._WorkflowRunState(self.store), caches.TaskGroupRunState(self.store)
+        )
+        self.assertEqual(counted, self.count(counters.Unresolved(), counters.Pending()))
+
+    def test_nothing_is_missing(self):
+        for ours, own in (
+            (counters.Unresolved, caches._WorkflowRunState),
+            (counters.Pending, caches.TaskGroupRunState),
+        ):
+            asked = {name for name in vars(own) if not name.startswith("_")}
+            self.assertEqual({name for name in vars(ours) if not name.startswith("_")}, asked)
+
+
+class ConfigurationWhenChanged(unittest.TestCase):
+    def setUp(self):
+        self.names = type(_executor_manager).get_executor.__globals__
+        own = self.names["update_config"]
+        self.addCleanup(self.names.update, update_config=own)
+        self.file = Path(config._config_manager.config_file)
+
+    def writes(self):
+        """How often two executors have the file written."""
+        with mock.patch.object(
+            config._config_manager, "write_config", wraps=config._config_manager.write_config
+        ) as write:
+            for _ in range(2):
+                _executor_manager.get_executor("dask")
+        return write.call_count
+
+    def test_covalent_still_rewrites_it_for_every_executor(self):
+        self.assertEqual(self.writes(), 2)
+
+    def test_is_read_once(self):
+        adjustments.configuration_when_changed(_executor_manager)
+        self.assertEqual(self.writes(), 1)
+        self.assertEqual(self.writes(), 0)
+
+    def test_a_change_counts_for_the_next_executor(self):
+        adjustments.configuration_when_changed(_executor_manager)
+        _executor_manager.get_executor("dask")
+        text = self.file.read_text()
+        self.addCleanup(self.file.write_text, text)
+        self.file.write_text(text.replace('log_stdout = "stdout.log"', 'log_stdout = "CUSTOM.log"'))
+        self.assertEqual(_executor_manager.get_executor("dask").log_stdout, "CUSTOM.log")
+
+
+class PlainCopies(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.own = mock.Mock(wraps=asset.cp)
+        self.asset = types.SimpleNamespace(cp=self.own)
+        adjustments.plain_copies(self.asset)
+
+    def copied(self, name):
+        """Whether it is there afterwards, and Covalent was asked."""
+        source, target = self.folder / "source", self.folder / name
+        source.write_text("content")
+        self.own.reset_mock()
+        self.asset.cp(f"file://{source}", str(target))
+        return target.exists(), self.own.called
+
+    def test_covalent_still_takes_addresses_apart(self):
+        from covalent._file_transfer import file
+
+        self.assertIn("furl(", inspect.getsource(file.File))
+
+    def test_of_a_plain_path_is_a_copy(self):
+        self.assertEqual(self.copied("new/folder/target"), (True, False))
+
+    def test_of_any_other_path_is_covalents(self):
+        for name in ("a%20b", "a?b", "a#b", "a/../b", "a//b", "a/", "s3://bucket/key"):
+            target = name if ":" in name else f"/folder/{name}"
+            own = mock.Mock()
+            adjusted = types.SimpleNamespace(cp=own)
+            adjustments.plain_copies(adjusted)
+            adjusted.cp("/source", target)
+            own.assert_called_once_with("/source", target)
+
+    def test_a_file_that_is_missing_is_the_same_error(self):
+        with self.assertRaises(FileNotFoundError):
+            self.asset.cp(str(self.folder / "none"), str(self.folder / "target"))
+
+
+if __name__ == "__main__":
+    unittest.main()
