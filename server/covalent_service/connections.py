@@ -29,17 +29,17 @@ def keep(store: Any) -> None:
         connect_args={"check_same_thread": False},
     )
 
-    @event.listens_for(kept, "connect")
     def prepare(connection: Any, record: Any) -> None:
         connection.execute("PRAGMA journal_mode = PERSIST")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
         record.info["file"] = _identity(file)
 
-    @event.listens_for(kept, "checkout")
     def look(_connection: Any, record: Any, _proxy: Any) -> None:
         if record.info["file"] != _identity(file):
             raise DisconnectionError(f"{file} is another one now")  # SQLAlchemy opens it anew
 
+    event.listen(kept, "connect", prepare)
+    event.listen(kept, "checkout", look)
     store.engine = kept
     store.Session.configure(bind=kept)
 

@@ -37,7 +37,12 @@ OTHERS = TASKS.alias()  # those before a task, or after it
 SUBLATTICES = WORKFLOWS.alias()
 
 INCOMING = (
-    select(OTHERS.c.transport_graph_node_id, EDGES.c.edge_name, EDGES.c.parameter_type, EDGES.c.arg_index)
+    select(
+        OTHERS.c.transport_graph_node_id,
+        EDGES.c.edge_name,
+        EDGES.c.parameter_type,
+        EDGES.c.arg_index,
+    )
     .where(*OF_TASK, EDGES.c.electron_id == TASKS.c.id, OTHERS.c.id == EDGES.c.parent_electron_id)
     .order_by(EDGES.c.id)
 )
@@ -91,7 +96,9 @@ def _facts(keys: tuple[str, ...]) -> Any:
     return select(*map(_column, keys)).where(*OF_TASK)
 
 
-def get_bulk_sync(own: Any, dispatch_id: str, node_ids: list[int], keys: list[str]) -> list[dict[str, Any]]:
+def get_bulk_sync(
+    own: Any, dispatch_id: str, node_ids: list[int], keys: list[str]
+) -> list[dict[str, Any]]:
     if len(node_ids) == 1 and all(map(_is_column, keys)):
         for row in _rows(_facts(tuple(keys)), dispatch_id, task=node_ids[0]):
             return [_filtered(keys, row)]
@@ -113,7 +120,9 @@ def get_incoming_edges_sync(_own: Any, dispatch_id: str, node_id: int) -> list[d
 def _successors(keys: tuple[str, ...]) -> Any:
     return (
         select(OTHERS.c.transport_graph_node_id, *(_column(key, OTHERS) for key in keys))
-        .where(*OF_TASK, EDGES.c.parent_electron_id == TASKS.c.id, OTHERS.c.id == EDGES.c.electron_id)
+        .where(
+            *OF_TASK, EDGES.c.parent_electron_id == TASKS.c.id, OTHERS.c.id == EDGES.c.electron_id
+        )
         .order_by(EDGES.c.id)
     )
 
@@ -127,7 +136,9 @@ def get_node_successors_sync(
     return [{"node_id": after, **_filtered(attrs, values)} for after, *values in rows]
 
 
-async def get_jobs_metadata(own: Any, dispatch_id: str, task_ids: list[int]) -> list[dict[str, Any]]:
+async def get_jobs_metadata(
+    own: Any, dispatch_id: str, task_ids: list[int]
+) -> list[dict[str, Any]]:
     if len(task_ids) == 1:
         for job in _rows(JOB, dispatch_id, task=task_ids[0]):
             return [
@@ -166,7 +177,9 @@ async def _set_job_metadata(own: Any, dispatch_id: str, task_id: int, **new: Any
         await own(dispatch_id, task_id, **new)
 
 
-def _assets(dispatch_id: str, tasks: Sequence[int], keys: Sequence[str]) -> dict[tuple[int, str], Asset]:
+def _assets(
+    dispatch_id: str, tasks: Sequence[int], keys: Sequence[str]
+) -> dict[tuple[int, str], Asset]:
     rows = _rows(STORED, dispatch_id, tasks=list(tasks), keys=list(keys))
     return {(row[0], row.key): Asset(None, row, keys=FIELDS) for row in rows}
 

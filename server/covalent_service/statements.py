@@ -28,8 +28,11 @@ def keep(record: Any) -> None:
         session.flush()  # as SQLAlchemy does before a statement about classes
         return session.execute(statement, {**_values(asked), **page}).all()
 
-    record.get = classmethod(get)
-    record.update_bulk = classmethod(_with_kept_change(record.update_bulk.__func__, "values", _set_to))
+    replacement: Any = get
+    record.get = classmethod(replacement)
+    record.update_bulk = classmethod(
+        _with_kept_change(record.update_bulk.__func__, "values", _set_to)
+    )
     record.incr_bulk = classmethod(_with_kept_change(record.incr_bulk.__func__, "increments", _add))
 
 
@@ -76,7 +79,11 @@ def _selection(
 
 @functools.cache
 def _change(
-    table: Any, expression: Any, new: tuple[str, ...], equal: tuple[str, ...], among: tuple[str, ...]
+    table: Any,
+    expression: Any,
+    new: tuple[str, ...],
+    equal: tuple[str, ...],
+    among: tuple[str, ...],
 ) -> Any:
     statement = update(table).values({name: expression(table.c[name]) for name in new})
     return _filtered(statement, table, equal, among)

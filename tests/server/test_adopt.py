@@ -84,7 +84,9 @@ class Adopt(unittest.TestCase):
         self.database(self.home.parent / "disk/db.sqlite", data)
         settings = self.home / ".config/covalent/covalent.conf"
         settings.parent.mkdir(parents=True)
-        settings.write_text(f'results_dir = "{data}"\ndb_path = "{self.home.parent}/disk/db.sqlite"\n')
+        settings.write_text(
+            f'results_dir = "{data}"\ndb_path = "{self.home.parent}/disk/db.sqlite"\n'
+        )
         self.assertEqual(self.take(self.home)["data"], str(data))
 
     def test_a_home_without_a_database_is_refused_with_its_path(self):

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import sqlalchemy
+
 from served import Served
 
 WORKFLOWS = Path(__file__).resolve().parents[1] / "workflows"
@@ -76,7 +77,12 @@ def record(launcher=None, address=None):
         with engine.begin() as database:
             note_every_status(database)
         workflows = subprocess.run(
-            [sys.executable, str(WORKFLOWS / "more.py"), f"--port={server.port}", f"--only={KINDS}"],
+            [
+                sys.executable,
+                str(WORKFLOWS / "more.py"),
+                f"--port={server.port}",
+                f"--only={KINDS}",
+            ],
             # What is pickled depends on the order of sets, and on whether a module was compiled just now.
             env={
                 "HOME": str(server.home),
@@ -138,14 +144,14 @@ def whole(database):
             "assets": assets("electron_assets", number),
             "edges": [plain(edge) for edge in edges],
             "after those before it": all(
-                str(edge["completed_at"]) <= str(row["started_at"]) for edge in edges if row["started_at"]
+                str(edge["completed_at"]) <= str(row["started_at"])
+                for edge in edges
+                if row["started_at"]
             ),
         }
 
     def workflow(row):
-        question = (
-            "SELECT * FROM electrons WHERE parent_lattice_id = :number ORDER BY transport_graph_node_id"
-        )
+        question = "SELECT * FROM electrons WHERE parent_lattice_id = :number ORDER BY transport_graph_node_id"
         return {
             **plain(row),
             "noted": noted("lattices", row["id"]),
@@ -163,7 +169,8 @@ def plain(row):
     kept = {
         name: value
         for name, value in row.items()
-        if name not in (*LEFT_OUT, *TIMES) and (not name.endswith("id") or not isinstance(value, int))
+        if name not in (*LEFT_OUT, *TIMES)
+        and (not name.endswith("id") or not isinstance(value, int))
     }
     times = [str(row[name]) for name in TIMES if row.get(name)]
     return {**kept, "times": len(times), "in order": times == sorted(times)}
@@ -178,7 +185,9 @@ def content(asset):
 
 def unpacked(text):
     text = re.sub(ARCHIVE, "ARCHIVE", text)
-    return re.sub(PICKLE, lambda found: unpacked(base64.b64decode(found[0]).decode("latin-1")), text)
+    return re.sub(
+        PICKLE, lambda found: unpacked(base64.b64decode(found[0]).decode("latin-1")), text
+    )
 
 
 def without_random(text):

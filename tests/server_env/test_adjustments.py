@@ -24,12 +24,15 @@ from pathlib import Path
 from unittest import mock
 
 import own_home  # noqa: F401
+
+# isort: split
 import dask.config
 from covalent._dispatcher_plugins import local as local_dispatcher
 from covalent_dispatcher._db import datastore
 from covalent_dispatcher._service import app_dask
-from covalent_service import adjustments
 from distributed import Scheduler
+
+from covalent_service import adjustments
 
 
 def fresh(name):

@@ -9,12 +9,15 @@ from pathlib import Path
 from unittest import mock
 
 import own_home  # noqa: F401
+
+# isort: split
 from covalent_dispatcher._dal import controller
 from covalent_dispatcher._db import models
 from covalent_dispatcher._db.datastore import DataStore
-from covalent_service import connections
 from sqlalchemy import event
 from sqlalchemy.pool import NullPool
+
+from covalent_service import connections
 
 
 class Database(unittest.TestCase):
@@ -39,7 +42,11 @@ class Database(unittest.TestCase):
             rows = self.record.get(
                 session,
                 fields=["num_unresolved_tasks"],
-                **{"equality_filters": {}, "membership_filters": {}, "sort_fields": ["dispatch_id"]},
+                **{
+                    "equality_filters": {},
+                    "membership_filters": {},
+                    "sort_fields": ["dispatch_id"],
+                },
                 **filters,
             )
         return [row.num_unresolved_tasks for row in rows]

@@ -6,6 +6,8 @@ import unittest
 from unittest import mock
 
 import own_home  # noqa: F401
+
+# isort: split
 from covalent_dispatcher._core.data_modules import asset_manager, electron, graph, job_manager
 from covalent_dispatcher._dal import asset
 from covalent_dispatcher._dal.base import DispatchedObject
@@ -16,8 +18,9 @@ from covalent_dispatcher._dal.lattice import ASSET_KEYS as LATTICE_KEYS
 from covalent_dispatcher._dal.result import ASSET_KEYS as RESULT_KEYS
 from covalent_dispatcher._db import models
 from covalent_dispatcher._db.datastore import workflow_db
-from covalent_service import manifests, queries
 from sqlalchemy import event
+
+from covalent_service import manifests, queries
 
 OF_TASK = sorted(ELECTRON_KEYS)
 OF_WORKFLOW = sorted({*LATTICE_KEYS, *RESULT_KEYS})
@@ -194,7 +197,10 @@ class Queries(unittest.TestCase):
             (4, lambda *asked: queries.download_assets_for_node_sync(None, *asked)),
         ):
             with mock.patch.object(asset, "cp") as copy:
-                news = {"output": update(remote_uri="file:///here", size=size), "stdout": update(size=0)}
+                news = {
+                    "output": update(remote_uri="file:///here", size=size),
+                    "stdout": update(size=0),
+                }
                 download("w", 1, news)
             copy.assert_called_once_with("file:///here", self.place("output"))
             self.assertEqual([self.sizes("output"), self.sizes("stdout")], [[size], [0]])

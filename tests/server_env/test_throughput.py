@@ -10,14 +10,16 @@ from pathlib import Path
 from unittest import mock
 
 import own_home  # noqa: F401
-import records
-from served import Served
 
+# isort: split
 from covalent._shared_files import config
 from covalent.executor import _executor_manager
 from covalent_dispatcher._core.dispatcher_modules import caches
 from covalent_dispatcher._dal import asset, controller
+
+import records
 from covalent_service import adjustments, counters, statements
+from served import Served
 from test_connections import Database
 from test_service import wait_for
 
