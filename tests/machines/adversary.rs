@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, Family, PYTHON, UPGRADE, boot, expect, status, wait_for_answer};
+use machine::packages::{Family, PYTHON, UPGRADE, expect, installed, status, wait_for_answer};
 
 const FOLDER: &str = "/var/lib/covalent/adversary";
 
@@ -197,8 +197,7 @@ const STATE_OF_ETC: &str = "
     stat -c '%U %a %h' /etc/shadow /root/secret /etc/passwd";
 
 fn prepared(suite: &str) -> Result<Machine> {
-    let machine = boot(suite)?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed(suite)?;
     machine.ok(TEMPTATIONS)?;
     machine.ok("python3 -B /packages/wheel.py /srv/wheels greeter 1.0")?;
     let settings =
