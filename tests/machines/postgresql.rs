@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use machine::packages::{
-    PYTHON, builder, expect, in_project, run_workflows, status, wait_for_answer,
+    PYTHON, builder, expect, in_project, property, run_workflows, status, wait_for_answer,
 };
 
 const ENVIRONMENT: &str = "/etc/covalent/covalent.env";
@@ -132,6 +132,7 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
     ensure!(ask(&machine, finished)? == before);
     wait_for_answer(&machine, 48008)?;
     run_workflows(&machine, Some("tasks"))?;
+    one_that_is_away_is_waited_for(&machine)?;
     an_older_one_is_migrated(&machine)?;
     failed_migrations(&machine)
 }
@@ -166,6 +167,20 @@ fn the_faster_dispatcher_leaves_the_same_records() -> Result<()> {
 }
 
 /// As Covalent 0.238 had it.
+/// The unit starts again until the database answers; nothing has a limit that minutes would reach.
+fn one_that_is_away_is_waited_for(machine: &Machine) -> Result<()> {
+    machine.ok("systemctl stop postgresql; systemctl restart --no-block covalent")?;
+    machine::wait_until("a third start", Duration::from_secs(90), || {
+        let starts: u32 = property(machine, "NRestarts")?.parse()?;
+        ensure!(starts >= 2, "{starts} restarts");
+        anyhow::Ok(())
+    })?;
+    ensure!(property(machine, "StartLimitIntervalUSec")? == "0");
+    machine.ok("systemctl start postgresql")?;
+    wait_for_answer(machine, 48008)?;
+    run_workflows(machine, Some("tasks"))
+}
+
 fn an_older_one_is_migrated(machine: &Machine) -> Result<()> {
     machine.write_file("/srv/downgrade.py", DOWNGRADE, 0o644)?;
     machine.ok("systemctl stop covalent
