@@ -305,8 +305,7 @@ impl Command {
         Error::new(self.inner.stdin(Stdio::inherit()).exec()).context(format!("starting `{line}`"))
     }
 
-    /// Its command line, without secrets.
-    pub fn line(&self) -> String {
+    fn line(&self) -> String {
         let words: Vec<&OsStr> = std::iter::once(self.inner.get_program())
             .chain(self.inner.get_args())
             .collect();

@@ -106,11 +106,8 @@ impl Child {
 
     /// Runs it to its end; an unsuccessful end is an error.
     pub(crate) fn run(self) -> Result<Output> {
-        let prepared = self.0.prepare(false)?;
-        let line = prepared.command.line();
-        let output = prepared.command.output()?;
-        check(&output)?;
-        output.successful(line)
+        let line = self.0.line();
+        self.output()?.successful(line)
     }
 
     /// Runs it to its end, whatever that is.

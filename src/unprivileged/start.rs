@@ -78,6 +78,13 @@ pub(super) struct Prepared {
 }
 
 impl Start {
+    /// Its command line, without what starts it.
+    pub(super) fn line(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
     /// As whom and where it is right here.
     pub(super) fn prepare(self, at_terminal: bool) -> Result<Prepared> {
         let is_tree = !self.host.is_real() && self.account.is_none();
