@@ -28,6 +28,7 @@ from covalent_service import (
     logs,
     packages,
     secrets,
+    stored_socket,
 )
 from covalent_service.notify import Notifier
 from covalent_service.refusal import Refusal
@@ -47,6 +48,7 @@ def main() -> int:
     logs.to_standard_error()
     log = logging.getLogger("covalent_service")
     notifier = Notifier.taken_from(os.environ)
+    stored = stored_socket.taken_from(os.environ)
     try:
         database_address = secrets.take(os.environ)
         settings = Settings.read(os.environ)
@@ -54,7 +56,8 @@ def main() -> int:
         for note in settings.notes:
             log.warning(note)
         notifier.status("binding the port")
-        socket = listener.bind(settings.bind_address, settings.port)
+        socket = listener.bind(settings.bind_address, settings.port, stored)
+        stored_socket.store(notifier, socket)
         settings.export(os.environ)
         packages.announce(os.environ)
         directories.create(settings)

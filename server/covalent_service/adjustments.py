@@ -77,6 +77,21 @@ def percent_in_address(datastore: Any) -> None:
     datastore.get_alembic_config = get_escaped
 
 
+def new_workflows_stay(dispatcher: Any) -> None:
+    """Covalent cancels, as it ends, what a client has sent and is about to start.
+
+    During a restart, the client starts it on the next server.
+    """
+    cancel_all = dispatcher.cancel_all_with_status
+
+    @functools.wraps(cancel_all)
+    async def cancel_all_but_new(status: Any) -> None:
+        if str(status) != "NEW_OBJECT":
+            await cancel_all(status)
+
+    dispatcher.cancel_all_with_status = cancel_all_but_new
+
+
 def interface_path(app: Any) -> None:
     """Covalent finds its UI relative to the working directory, which is the tasks' own."""
     build = Path(app.__file__).parent / app.WEBAPP_PATH

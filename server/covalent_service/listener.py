@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from covalent_service import stored_socket
 from covalent_service.account import account_name
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
@@ -21,10 +22,14 @@ TIME_WAIT = "06"  # nobody's, and in nobody's way
 CONNECTION = "a connection of "
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Listen on `host` and `port`, or refuse with the reason. No host means every address."""
+def bind(host: str, port: int, stored: list[socket.socket] | None = None) -> socket.socket:
+    """Listen on `host` and `port`, as one of those `stored` does already, or refuse with the reason.
+
+    No host means every address.
+    """
+    stored = stored or []
     if not host:
-        return _listen(*_everywhere(port), port)
+        return _listen(*_everywhere(port), port, stored)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -38,7 +43,7 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
     # IPv4 first: what is told "localhost", a proxy say, often means 127.0.0.1.
     family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-    return _listen(family, address, host, port)
+    return _listen(family, address, host, port, stored)
 
 
 def _everywhere(port: int) -> tuple[socket.AddressFamily, Any, str]:
@@ -48,7 +53,17 @@ def _everywhere(port: int) -> tuple[socket.AddressFamily, Any, str]:
     return socket.AF_INET, ("0.0.0.0", port), "every address"
 
 
-def _listen(family: socket.AddressFamily, address: Any, host: str, port: int) -> socket.socket:
+def _listen(
+    family: socket.AddressFamily, address: Any, host: str, port: int, stored: list[socket.socket]
+) -> socket.socket:
+    kept = stored_socket.the_one_at(family, address, stored)
+    listener = kept or _new(family, address, host, port)
+    # A child that outlives the server must not keep the port.
+    os.register_at_fork(after_in_child=lambda: _close(listener))
+    return listener
+
+
+def _new(family: socket.AddressFamily, address: Any, host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
@@ -61,8 +76,6 @@ def _listen(family: socket.AddressFamily, address: Any, host: str, port: int) ->
     except OSError as error:
         listener.close()
         raise _refusal(error, host, port) from None
-    # A child that outlives the server must not keep the port.
-    os.register_at_fork(after_in_child=lambda: _close(listener))
     return listener
 
 

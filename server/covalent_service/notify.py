@@ -22,12 +22,13 @@ class Notifier:
         """Show `text` in `systemctl status`."""
         self.send("STATUS=" + " ".join(text.split()))
 
-    def send(self, message: str) -> None:
+    def send(self, message: str, *descriptors: int) -> None:
         """Send one message. Who does not listen any more misses it; the service goes on."""
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-                channel.sendto(message.encode(), self._address)
+                channel.connect(self._address)
+                socket.send_fds(channel, [message.encode()], descriptors)
         except OSError:
             pass

@@ -1,5 +1,6 @@
 """The server itself: Covalent's application, run to its end."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -29,6 +30,8 @@ from covalent_service.same_origin import Access, SameOrigin
 from covalent_service.settings import Settings
 from covalent_service.unproven import Unproven
 
+# Seconds in which the request of a connection that was just accepted arrives.
+SETTLING = 0.1
 # Seconds that open requests get at the end: the UI's long poll alone would take 25.
 REQUESTS_TIMEOUT = 2
 # Seconds for the whole stop. Local workflows are cancelled at once; remote executors
@@ -147,6 +150,7 @@ class _Service:
         adjustments.interface_path(app)
         adjustments.task_files(Electrons)
         raise_throughput(self._store)
+        adjustments.new_workflows_stay(dispatcher)
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if (
             plugins := _executor_manager.executor_plugins_map
@@ -248,4 +252,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_shutdown()
+        # Who is not accepted by now waits for the next server; who was gets an answer of this one.
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(SETTLING)
         await super().shutdown(sockets)

@@ -19,6 +19,7 @@ mod plugins;
 mod postgresql;
 mod removal;
 mod repository;
+mod restarts;
 mod secrets;
 mod service;
 mod settings;

@@ -89,6 +89,23 @@ class Terminal(unittest.TestCase):
         self.assertEqual(self.handlers, {})
 
 
+class NewWorkflows(unittest.IsolatedAsyncioTestCase):
+    """What comes of one over a restart: test_service.py."""
+
+    async def test_covalent_still_cancels_them_as_it_ends(self):
+        app = fresh("covalent_dispatcher._service.app")
+        self.assertIn("RESULT_STATUS.NEW_OBJECT,", inspect.getsource(app.lifespan))
+
+    async def test_only_what_runs_is_cancelled(self):
+        cancel = mock.AsyncMock()
+        app = types.SimpleNamespace(cancel_all_with_status=cancel)
+        adjustments.new_workflows_stay(app)
+        await app.cancel_all_with_status("NEW_OBJECT")
+        cancel.assert_not_awaited()
+        await app.cancel_all_with_status("RUNNING")
+        cancel.assert_awaited_once_with("RUNNING")
+
+
 class InterfacePath(unittest.TestCase):
     def setUp(self):
         self.app = fresh("covalent_ui.app")

@@ -80,6 +80,7 @@ os._exit(0)
 
 RESULT = """
 import covalent as ct
+from covalent._dispatcher_plugins.local import LocalDispatcher
 
 @ct.electron
 def more(number): return number + 1
@@ -427,6 +428,16 @@ class Stopping(unittest.TestCase):
                 self.assertTrue(gone(children))
                 self.assertIn(f"interrupted: {dispatch_id} (workflow)", server.output)
                 self.assertEqual(server.interrupted(), [dispatch_id])
+
+    def test_what_was_not_started_yet_is_started_on_the_next_server(self):
+        with Served() as server:
+            server.start()
+            workflow = server.client(RESULT.format(what="LocalDispatcher.register(workflow)(1)"))
+            server.stop()
+            server.start()
+            server.client(RESULT.format(what=f"LocalDispatcher.start({workflow!r})"))
+            wait_for(lambda: server.status_of(workflow) in ("COMPLETED", "CANCELLED"))
+            self.assertEqual(server.status_of(workflow), "COMPLETED")
 
     def test_a_database_that_fails_does_not_hold_it_up(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:
