@@ -1,6 +1,7 @@
 """The server itself: Covalent's application, run to its end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -92,7 +93,10 @@ class _Service:
         executors.load(self._settings.executor_dir)
         access = self._access()
         config = self._load(access)
-        # Forked as late as this, the cluster shares the memory of all that is loaded by now.
+        # Forked as late as this, the cluster shares the memory of all that is loaded by now, as long
+        # as no collection of garbage looks at it.
+        gc.collect()
+        gc.freeze()
         cluster = self._start_cluster(access) if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._begin_to_stop, self._note_running)
