@@ -163,11 +163,7 @@ fn the_port_is_kept_over_a_crash_and_let_go_by_a_stop() -> Result<()> {
             "127.0.0.1:48010",
             "127.0.0.1:48008",
         ),
-        (
-            "COVALENT_SERVER_IFACE_ANY=1",
-            "*:48010",
-            "127.0.0.1:48010",
-        ),
+        ("COVALENT_SERVER_IFACE_ANY=1", "*:48010", "127.0.0.1:48010"),
     ] {
         machine.ok(&format!(
             "echo {line} >>/etc/covalent/covalent.env; systemctl restart covalent"

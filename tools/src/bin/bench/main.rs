@@ -1,5 +1,6 @@
 //! The figures that are promised, each beside its peer in one run. For scripts/bench.
 
+mod dispatch;
 mod environment;
 mod installation;
 mod report;
@@ -22,6 +23,10 @@ struct Arguments {
     #[arg(long, default_value_t = 10)]
     rounds: u32,
 
+    /// Dispatch 3,000 tasks in one workflow, and 200 workflows, too
+    #[arg(long)]
+    wide: bool,
+
     /// For how many seconds the service is left alone
     #[arg(long, default_value_t = 600)]
     idle: u64,
@@ -37,6 +42,7 @@ enum Subject {
     Installation,
     Environment,
     Service,
+    Dispatch,
     Repository,
     Verbs,
 }
@@ -45,6 +51,7 @@ fn main() -> Result<()> {
     let Arguments {
         subject,
         rounds,
+        wide,
         idle,
         earlier,
     } = Arguments::parse();
@@ -57,6 +64,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Service) {
         service::compare(rounds, idle)?;
+    }
+    if wanted(Subject::Dispatch) {
+        dispatch::compare(wide)?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;

@@ -1,7 +1,7 @@
 //! What the service costs: its start, its restart, its idleness, and a long history.
 
 mod history;
-mod own;
+pub mod own;
 
 use std::time::Duration;
 
@@ -28,14 +28,17 @@ const IDLE_GOAL: f64 = 1.0;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// A service whose API answers on a port, and the Python of its clients.
-struct Service {
-    unit: &'static str,
-    port: u16,
-    python: &'static str,
+pub struct Service {
+    /// Its name.
+    pub unit: &'static str,
+    /// Of its API.
+    pub port: u16,
+    /// Of its environment.
+    pub python: &'static str,
 }
 
 /// That of the packages.
-const OURS: Service = Service {
+pub const OURS: Service = Service {
     unit: "covalent.service",
     port: 48008,
     python: PYTHON,
@@ -173,7 +176,7 @@ fn idleness(machine: &Machine, seconds: u64) -> Result<()> {
 }
 
 /// The numbers that a script prints.
-fn numbers(said: &str) -> Result<Vec<f64>> {
+pub fn numbers(said: &str) -> Result<Vec<f64>> {
     said.split_whitespace()
         .map(|word| {
             word.parse()

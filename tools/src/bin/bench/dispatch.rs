@@ -1,0 +1,130 @@
+//! How many tasks a second, and for how much CPU: beside Covalent's own service on the same machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use machine::Machine;
+use machine::packages::{DIST, Family, builder, in_project};
+
+use crate::report::{table, verdict};
+use crate::service::own::{self, OWN};
+use crate::service::{OURS, Service, numbers};
+
+/// How many workflows of how many tasks, one after the other.
+const SHAPES: [(&str, [u32; 2]); 4] = [
+    ("1 workflow of 30", [1, 30]),
+    ("1 workflow of 150", MIDDLE),
+    ("1 workflow of 1,000", LARGE),
+    ("20 workflows of 10", [20, 10]),
+];
+
+/// Further ones, with `--wide`.
+const WIDE: [(&str, [u32; 2]); 2] = [
+    ("1 workflow of 3,000", HUGE),
+    ("200 workflows of 5", [200, 5]),
+];
+
+const MIDDLE: [u32; 2] = [1, 150];
+const LARGE: [u32; 2] = [1, 1000];
+const HUGE: [u32; 2] = [1, 3000];
+
+/// What a second may be to Covalent's own dispatcher, in tasks.
+const RATE_GOAL: f64 = 0.2;
+
+/// The CPU that a task may take, in times of Covalent's own.
+const CPU_GOAL: f64 = 0.25;
+
+/// The CPU that a task of 3,000 may take, in times of one of 150.
+const GROWTH_GOAL: f64 = 1.3;
+
+/// 3,000 tasks take a quarter of an hour as released.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Measures each in turns.
+pub fn compare(wide: bool) -> Result<()> {
+    let machine = builder("bookworm")
+        .bind_read_only(in_project("tools/src/bin/bench/dispatch"), "/bench")
+        .boot()?;
+    Family::Deb.install(&machine, DIST)?;
+    own::install(&machine).context("making Covalent's own service")?;
+    latency(&machine)?;
+    let mut shapes = SHAPES.to_vec();
+    if wide {
+        shapes.extend(WIDE);
+    }
+    let mut small = f64::INFINITY;
+    for (what, shape) in shapes {
+        let own = measure(&machine, &OWN, shape, 4)?;
+        let ours = measure(&machine, &OURS, shape, 4)?;
+        table(
+            &format!(
+                "{what}: tasks a second; ms of CPU a task of the server, of all of the service, \
+                 and of the server for its dispatch"
+            ),
+            &[("as released", &own), ("the packages", &ours)],
+        );
+        let cpu = ours[1] + ours[3];
+        if shape == MIDDLE || shape == LARGE {
+            verdict(
+                "tasks a second as released, in times of ours",
+                own[0] / ours[0],
+                RATE_GOAL,
+            );
+            verdict(
+                "the server's CPU a task, in times of that as released",
+                cpu / (own[1] + own[3]),
+                CPU_GOAL,
+            );
+        }
+        if shape == MIDDLE {
+            small = cpu;
+        }
+        if shape == HUGE {
+            verdict(
+                "the CPU a task of 3,000, in times of one of 150",
+                cpu / small,
+                GROWTH_GOAL,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// From the dispatch of one task to its result, in seconds.
+fn latency(machine: &Machine) -> Result<()> {
+    let own = measure(machine, &OWN, [1, 1], 2)?;
+    let ours = measure(machine, &OURS, [1, 1], 2)?;
+    table(
+        "seconds from the dispatch of one task to its result",
+        &[
+            ("as released", &own[..1]),
+            ("the packages", &ours[..1]),
+            ("Dask alone", &ours[1..]),
+        ],
+    );
+    Ok(())
+}
+
+/// The figures of the service for that many workflows of that many tasks.
+fn measure(
+    machine: &Machine,
+    service: &Service,
+    shape: [u32; 2],
+    figures: usize,
+) -> Result<Vec<f64>> {
+    let [workflows, tasks] = shape;
+    let said = machine
+        .script("\"$1\" -W ignore /bench/rates.py \"$2\" \"$3\" \"$4\"")
+        .arguments([
+            service.python,
+            &service.port.to_string(),
+            &workflows.to_string(),
+            &tasks.to_string(),
+        ])
+        .limit(LIMIT)
+        .ok()
+        .with_context(|| format!("{workflows} of {tasks} tasks on {}", service.unit))?;
+    let found = numbers(said.trim())?;
+    ensure!(found.len() == figures, "{said}");
+    Ok(found)
+}
