@@ -129,6 +129,7 @@ class _Service:
         self._notifier.status("preparing the database")
         with executors.held_back(), secrets.shown(address):
             from covalent_dispatcher._db.datastore import workflow_db
+            from covalent_ui.api.v1.database.config import db  # noqa: F401 # the pages' own
 
         adjustments.percent_in_address(type(workflow_db))
         self._store = workflow_db
