@@ -414,7 +414,7 @@ class Configuration(unittest.TestCase):
             path = Path(home, ".config/covalent/covalent.conf")
             text = path.read_text() + '\n[executors.mine]\nlog_stdout = "CUSTOM.log"\n'
             path.write_text(text)
-            configuration.rewrite(path, 9)
+            configuration.rewrite(path, 9, cores=2)
             mine = "get_config('executors.mine.log_stdout')"
             self.assertEqual(self.ask(home, mine, COVALENT_SVC_PORT="2222"), "CUSTOM.log")
             port = "get_config('dispatcher.port')"

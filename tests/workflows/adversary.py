@@ -72,7 +72,9 @@ def attack(folder):
                 namespace = os.readlink(f"{process}/ns/mnt")
             except OSError:
                 continue  # somebody else's, or gone
-            if known.get(process) == namespace or process == f"/proc/{mine[1]}":
+            # Just started, it may not have its variables yet.
+            seen = known.get((process, namespace), 0)
+            if seen == 5 or process == f"/proc/{mine[1]}":
                 continue
             if namespace == mine[0] and os.path.exists(f"{folder}/as-task"):
                 continue  # the server, and other tasks
@@ -82,7 +84,7 @@ def attack(folder):
                 continue
             if folder in program:
                 continue  # this one's parent
-            attempts["children seen"] += 1
+            attempts["children seen"] += seen == 0
             for attempt in hunts:
                 attempts[attempt.__name__] += 1
                 try:
@@ -91,7 +93,7 @@ def attack(folder):
                     continue
                 successes[attempt.__name__] += 1
                 print(attempt.__name__, repr(program), flush=True)
-            known[process] = namespace
+            known[process, namespace] = seen + 1
 
     targets = ("/root/secret", "/etc/shadow", f"{folder}/pipe", f"{folder}/plain")
     names = ["interrupted.json", "database.aa.pgdump", "adversary/folder"]
