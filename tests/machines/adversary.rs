@@ -119,16 +119,17 @@ fn settled(machine: &Machine, name: &str) -> Result<Counts> {
     wait_until("the adversary", LIMIT, || counts(machine, name))
 }
 
+/// A command at a terminal of root's, which the adversary is told.
+fn at_terminal(command: &str) -> String {
+    let quoted = command.replace('\'', r"'\''");
+    format!("script --quiet --return --command 'tty >{FOLDER}/terminal; {quoted}' /dev/null")
+}
+
 /// Runs a verb as root at a terminal and without one, from a folder of the account's. What it says
 /// holds no secret, and nothing that steers a terminal.
 fn verb(machine: &Machine, verb: &str, expected: &[i32]) -> Result<()> {
     let plain = format!("cd /var/lib/covalent/run; covalentctl {verb} </dev/null");
-    let quoted = plain.replace('\'', r"'\''");
-    for script in [
-        plain,
-        format!("script --quiet --return --command '{quoted}' /dev/null"),
-    ] {
-        let is_plain = !script.starts_with("script");
+    for (script, is_plain) in [(plain.clone(), true), (at_terminal(&plain), false)] {
         let output = machine
             .script(&script)
             .limit(Duration::from_secs(600))
@@ -156,15 +157,17 @@ fn verb(machine: &Machine, verb: &str, expected: &[i32]) -> Result<()> {
 /// A child the way that root started them: with its terminal, in the machine's folders, with an open
 /// file and a secret. Everything is got from it.
 fn control(machine: &Machine) -> Result<Counts> {
-    machine.ok("exec 9>>/var/lib/covalentctl/lock
-         script --quiet --return --command '
-             COVALENT_DATABASE_URL=s3cret setpriv --reuid=covalent --regid=covalent \\
-                 --clear-groups sleep 4' /dev/null")?;
+    let child = "COVALENT_DATABASE_URL=s3cret \
+                 setpriv --reuid=covalent --regid=covalent --clear-groups sleep 4";
+    machine.ok(&format!(
+        "exec 9>>/var/lib/covalentctl/lock; {}",
+        at_terminal(child)
+    ))?;
     let got = settled(machine, "successes")?;
     for attempt in [
         "read_a_home",
         "reach_the_machines_tmp",
-        "reach_a_terminal",
+        "reach_the_terminal_of_root",
         "reach_a_file_of_roots",
         "learn_a_secret",
     ] {
@@ -237,7 +240,7 @@ fn at_the_running_server(machine: &Machine) -> Result<(u64, u64)> {
     for (name, expected) in VERBS {
         verb(machine, name, expected).with_context(|| name.to_string())?;
     }
-    machine.ok("script --quiet --return --command 'covalentctl run -- sleep 1' /dev/null")?;
+    machine.ok(&at_terminal("covalentctl run -- sleep 1"))?;
     let got = settled(machine, "successes")?;
     ensure!(
         got == controls,

@@ -17,7 +17,6 @@ def attack(folder):
     import glob
     import json
     import os
-    import stat
     import time
 
     home = "/var/lib/covalent"
@@ -33,16 +32,16 @@ def attack(folder):
     def reach_the_machines_tmp(process):
         return os.stat(f"{process}/root/tmp/of-the-machine")
 
-    def reach_a_terminal(process):
+    def reach_the_terminal_of_root(process):
+        with open(f"{folder}/terminal") as file:
+            terminal = file.read().strip()  # as tests/machines/adversary.rs says
         for file in glob.glob(f"{process}/fd/*"):
-            there = os.stat(file)
-            if stat.S_ISCHR(there.st_mode) and "/pts/" in os.readlink(file):
-                if there.st_uid != os.getuid():
-                    return os.readlink(file)
+            if os.readlink(file) == terminal:
+                return file
         number = int(open(f"{process}/stat").read().rpartition(")")[2].split()[4])
-        if number and os.stat(f"/dev/pts/{os.minor(number)}").st_uid != os.getuid():
-            return f"the terminal {number} is its own"
-        raise OSError("no terminal")
+        if number and f"/dev/pts/{os.minor(number)}" == terminal:
+            return number
+        raise OSError("another one, or none")
 
     def reach_a_file_of_roots(process):
         for file in glob.glob(f"{process}/fd/*"):
@@ -60,7 +59,7 @@ def attack(folder):
         read_a_home,
         read_the_settings,
         reach_the_machines_tmp,
-        reach_a_terminal,
+        reach_the_terminal_of_root,
         reach_a_file_of_roots,
         learn_a_secret,
     )
