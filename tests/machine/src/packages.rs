@@ -137,13 +137,19 @@ pub fn executors(machine: &Machine) -> Result<Vec<String>> {
 /// Waits until the API answers from its database on `port`.
 pub fn wait_for_answer(machine: &Machine, port: u16) -> Result<()> {
     let address = format!("http://localhost:{port}/api/v1/dispatches/list?count=1");
+    // A server that is starting again lets clients wait.
+    let ask = "curl --silent --show-error --fail --max-time 20 \"$1\"";
     wait_until(&address, ANSWER_LIMIT, || {
-        machine
-            .script("curl --silent --show-error --fail \"$1\"")
-            .arguments([&address])
-            .ok()
+        machine.script(ask).arguments([&address]).ok()
     })
     .map(drop)
+    .with_context(|| {
+        let state = machine.sh("systemctl --no-pager --full --lines 30 status covalent");
+        state.map_or_else(
+            |error| error.to_string(),
+            |output| output.text().to_string(),
+        )
+    })
 }
 
 /// Runs kinds of the sample workflows as an ordinary user: all of them, or those in `only`.
