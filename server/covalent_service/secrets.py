@@ -24,9 +24,12 @@ def shown(address: str, environ: MutableMapping[str, str] = os.environ) -> Itera
 
     Nobody else's code may run meanwhile.
     """
+    before = environ.get(DATABASE)
     if address:
         environ[DATABASE] = address
     try:
         yield
     finally:
         environ.pop(DATABASE, None)
+        if before is not None:
+            environ[DATABASE] = before

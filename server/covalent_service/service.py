@@ -131,9 +131,10 @@ class _Service:
             from covalent_dispatcher._db.datastore import workflow_db
             from covalent_ui.api.v1.database.config import db  # noqa: F401 # the pages' own
 
-        adjustments.percent_in_address(type(workflow_db))
-        self._store = workflow_db
-        database.prepare(workflow_db, self._settings, self._unproven)
+            adjustments.percent_in_address(type(workflow_db))
+            self._store = workflow_db
+            # Alembic looks there as well.
+            database.prepare(workflow_db, self._settings, self._unproven)
         self._migrated = self._unproven.is_set()
         left = database.unfinished(workflow_db)
         database.cancel_unfinished(workflow_db)

@@ -231,7 +231,14 @@ fn written(host: &Host, places: &Places) -> Vec<(PathBuf, PathBuf)> {
 /// What is wrong where a task may have led to what is not the account's.
 fn astray(host: &Host, written: &[(PathBuf, PathBuf)]) -> Option<Verdict> {
     let account = Account::service(host).ok().flatten()?;
-    written.iter().find_map(|(path, way)| {
+    let home = host.data().canonicalize().ok()?;
+    let is_outside = |path: &Path| {
+        !path
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(&home))
+    };
+    let mut outside = written.iter().filter(|(path, _)| is_outside(path));
+    outside.find_map(|(path, way)| {
         let cause = is_led_astray(path, way, &account).ok().flatten()?;
         Some(bad(cause, next_step(way)))
     })

@@ -240,7 +240,7 @@ fn dnf_installs_by_name() -> Result<()> {
     expect(
         &machine.sh("sh install.sh --yes")?,
         1,
-        &["rocky 8 and newer; this is Rocky Linux 7.9"],
+        &["RHEL 8, ", "this is Rocky Linux 7.9"],
     )?;
     rocky("9.4")?;
     refusals(&machine, &repository, "covalent-archive-keyring.asc")?;
