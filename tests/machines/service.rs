@@ -209,7 +209,7 @@ fn a_failed_migration(machine: &Machine, finished: &str) -> Result<()> {
     let before = before.as_str().context("no environment")?;
     let said = machine.ok("covalentctl add greeter 2>&1")?;
     ensure!(
-        said.contains("until you type: systemctl restart covalent"),
+        said.contains("when it suits you: systemctl restart covalent"),
         "{said}"
     );
     ensure!(status(machine)?["runs_from"] == *before);

@@ -23,7 +23,7 @@ pub const UPGRADE: &str = "/upgrade";
 pub const PYTHON: &str = "/opt/virtualenvs/covalent/bin/python";
 
 /// A server that has started answers well within this, on two busy cores.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
 /// A family of package managers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,8 @@ pub fn wait_for_answer(machine: &Machine, port: u16) -> Result<()> {
     })
     .map(drop)
     .with_context(|| {
-        let state = machine.sh("systemctl --no-pager --full --lines 30 status covalent");
+        let state = machine.sh("systemctl --no-pager --lines 0 status covalent
+             journalctl --no-pager --unit covalent --lines 60");
         state.map_or_else(
             |error| error.to_string(),
             |output| output.text().to_string(),
