@@ -144,7 +144,7 @@ pub fn wait_for_answer(machine: &Machine, port: u16) -> Result<()> {
     })
     .map(drop)
     .with_context(|| {
-        let state = machine.sh("systemctl --no-pager --lines 0 status covalent
+        let state = machine.sh("systemctl --no-pager --lines 0 status covalent || true
              journalctl --no-pager --unit covalent --lines 60");
         state.map_or_else(
             |error| error.to_string(),
