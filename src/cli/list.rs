@@ -14,14 +14,14 @@ use crate::environment::state::State;
 use crate::system::host::Host;
 use crate::system::print;
 
-/// List the Python packages of your own in the environment
+/// List your own Python packages in the environment
 ///
-/// Those that a requirement file names, with the version that is installed, what they brought
-/// along, what somebody installed with pip, and the plugins of Covalent that packages have added.
-/// `covalentctl run -- pip list` shows everything there is.
+/// Shows the packages that a requirement file names, with the installed version, and their
+/// dependencies. Also shows what somebody installed with pip, and the plugins that system packages
+/// have added. `covalentctl run -- pip list` shows everything.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Print a JSON list instead; its fields stay what they are, and new ones may come
+    /// Print a JSON list instead; its fields keep their meaning, and new ones may be added
     #[arg(long)]
     json: bool,
 }

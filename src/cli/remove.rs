@@ -13,10 +13,10 @@ use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Remove Python packages of your own from the environment
+/// Remove your own Python packages from the environment
 ///
-/// With them goes what only they needed. Removes packages that `covalentctl add` has added, and
-/// such as somebody has installed with pip.
+/// What only they needed is removed with them. The packages can be ones that `covalentctl add`
+/// added, or ones that somebody installed with pip.
 #[derive(Args, Debug)]
 pub struct Remove {
     /// The name of a package, as `covalentctl list` shows it
