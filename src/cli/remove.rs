@@ -82,11 +82,11 @@ fn without(
                 "{name} is part of what Covalent or a plugin needs ({})",
                 found.path.display()
             ),
-            "covalentctl list shows the packages of your own",
+            "covalentctl list shows your own packages",
         ),
         None => Failure::error(
             Kind::Unknown,
-            format!("{name} is none of your own packages"),
+            format!("{name} is not one of your own packages"),
             "covalentctl list shows them",
         ),
     })

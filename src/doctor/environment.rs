@@ -28,13 +28,13 @@ pub(super) fn environment(host: &Host) -> Verdict {
         return match failure {
             Some(failed) => bad(
                 format!(
-                    "{path} is no environment, and none could be made: {}",
+                    "there is no environment at {path}, and none could be built: {}",
                     failed.message
                 ),
                 failed.next,
             ),
             None => bad(
-                format!("{path} is no environment"),
+                format!("there is no environment at {path}"),
                 "sudo covalentctl apply",
             ),
         };

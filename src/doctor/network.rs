@@ -28,7 +28,7 @@ pub(super) fn port(host: &Host) -> Verdict {
     let address = Address::now(host);
     let Some(port) = address.port.parse::<u16>().ok() else {
         return bad(
-            "COVALENT_SVC_PORT in covalent.env is no port",
+            "COVALENT_SVC_PORT in covalent.env is not a port number",
             "correct the file, then: systemctl restart covalent",
         );
     };

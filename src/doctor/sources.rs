@@ -155,7 +155,7 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
 
 /// Whether something listens at the proxy's address.
 fn reach(proxy: &str) -> Result<()> {
-    let (scheme, rest) = proxy.split_once("://").context("it is no address")?;
+    let (scheme, rest) = proxy.split_once("://").context("it is not a URL")?;
     let authority = rest.split('/').next().unwrap_or_default();
     let place = authority.rsplit('@').next().unwrap_or_default();
     let default = PROXY_PORTS.iter().find(|(name, _)| *name == scheme);
