@@ -39,7 +39,7 @@ impl Add {
         })
         .with_context(|| {
             let file = host.local_requirements();
-            format!("nothing was added, and {} is as it was", file.display())
+            format!("nothing was added, and {} is unchanged", file.display())
         })?
         .finish(host, &progress)
     }

@@ -18,7 +18,7 @@ use crate::system::login;
 use crate::system::mount;
 use crate::system::progress::Progress;
 
-/// Bring the environment up to date
+/// Make the environment match its requirements
 ///
 /// The package's lock, the Python interpreter, and the requirement files in
 /// /usr/share/covalent/requirements.d and /etc/covalent/requirements.d say what the environment
@@ -39,7 +39,7 @@ pub struct Apply {
     #[arg(long)]
     transaction: bool,
 
-    /// Build a new environment from nothing, even if the active one is up to date
+    /// Build a new environment from nothing, even if the active one already matches
     #[arg(long, conflicts_with_all = ["at_start", "transaction"])]
     rebuild: bool,
 }

@@ -36,8 +36,8 @@ impl Drain {
         let progress = Progress::interactive();
         if self.resume {
             progress.say(match drain::resume(host)? {
-                true => "the server takes new workflows again",
-                false => "the server takes new workflows; nothing to do",
+                true => "the server accepts new workflows again",
+                false => "the server accepts new workflows; nothing to do",
             });
         } else {
             drain::drain(host, self.timeout.map(Duration::from_secs), &progress)?;

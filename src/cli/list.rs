@@ -50,7 +50,7 @@ impl List {
             return Ok(());
         }
         if rows.is_empty() {
-            print::answer("No package of your own. To add one: covalentctl add NAME\n")?;
+            print::answer("There are no packages of your own. To add one: covalentctl add NAME\n")?;
         }
         let names = column(rows.iter().map(|row| row.name.as_str()));
         let versions = column(rows.iter().map(|row| row.shown_version()));
@@ -129,7 +129,7 @@ pub(super) fn plugins(files: &Files, active: Option<&Generation>) -> Vec<Row> {
     locks
         .map(|lock| {
             let name = lock.file_stem().unwrap_or_default().to_string_lossy();
-            let because = format!("a package of the system, {}", lock.display());
+            let because = format!("a system package, {}", lock.display());
             Row::new(&name, version(active, &name), &because)
         })
         .collect()

@@ -33,11 +33,11 @@ use crate::system::space;
 /// Builds, verifies and activates the environment of the Covalent workflow server
 ///
 /// The packages and the unit call covalentctl automatically. Use it to see the state of the server
-/// (status, doctor, logs), to manage your own Python packages in its environment (add, remove, list,
-/// upgrade), to return to an earlier environment (history, rollback), to bring the environment up
-/// to date after an edit (apply), to run commands in it (run), to back up and restore the server's
-/// data (backup, restore), to take over a server that was set up by hand (adopt), and to stop or
-/// restart the server without interrupting running workflows (drain, restart).
+/// (status, doctor, logs), to manage your own Python packages in its environment (add, remove,
+/// list, upgrade), to return to an earlier environment (history, rollback), to rebuild the
+/// environment after an edit (apply), to run commands in it (run), to back up and restore the
+/// server's data (backup, restore), to take over a server that was set up by hand (adopt), and to
+/// stop or restart the server without interrupting running workflows (drain, restart).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {

@@ -67,12 +67,12 @@ fn without(
         Some(found) if files.requirements.contains(&found.path) => Failure::error(
             Kind::Unknown,
             format!(
-                "{name} is wanted by {}:{}",
+                "{name} is required by {}:{}",
                 found.path.display(),
                 found.line
             ),
             format!(
-                "take it out of {}, then: covalentctl apply",
+                "remove it from {}, then: covalentctl apply",
                 found.path.display()
             ),
         ),

@@ -30,7 +30,7 @@ impl Restore {
         require_root(host)?;
         let progress = Progress::interactive();
         let aside = backup::restore(host, &self.file, self.settings, &progress)?;
-        progress.say(&format!("{} is back", self.file.display()));
+        progress.say(&format!("{} was restored", self.file.display()));
         for path in aside {
             progress.say(&format!("what was there before: {}", path.display()));
         }

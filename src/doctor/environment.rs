@@ -42,7 +42,7 @@ pub(super) fn environment(host: &Host) -> Verdict {
     if !generation.runs() {
         return bad(
             format!(
-                "{path} was made for Python {} ({}), which is gone or is another version now",
+                "{path} was built for Python {} ({}), which is gone or has another version now",
                 generation.manifest.interpreter.version_text(),
                 generation.manifest.interpreter.path.display()
             ),

@@ -37,7 +37,7 @@ pub(super) fn port(host: &Host) -> Verdict {
         return match api::running(&address, 1) {
             Ok(_) => good(format!("the server answers at {address}")),
             Err(error) => bad(
-                format!("the service is active and gives no good answer: {error:#}"),
+                format!("the service is active, but does not answer properly: {error:#}"),
                 "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
         };

@@ -69,7 +69,7 @@ pub(super) fn index(host: &Host) -> Verdict {
         return good("none is needed");
     }
     let Ok(python) = interpreter::find(host, &settings, &mut Probes::new()) else {
-        return skipped("uv needs an interpreter to ask it");
+        return skipped("uv needs an interpreter to query it");
     };
     let Err(error) = ask(host, &python.path, &settings.index) else {
         return good("it answers");
@@ -143,11 +143,11 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
             "correct username = ... and password = ...",
         ),
         Some((proxy, Ok(()))) => (
-            format!("the package index gives no good answer through the proxy {proxy}: {said}"),
+            format!("the package index does not answer properly through the proxy {proxy}: {said}"),
             "correct url = ... or proxy = ...",
         ),
         None => (
-            format!("the package index gives no good answer: {said}"),
+            format!("the package index does not answer properly: {said}"),
             "correct url = ..., or name the way out with proxy = ...",
         ),
     }
