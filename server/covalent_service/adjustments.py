@@ -173,7 +173,7 @@ def local_pool(executor: Any) -> None:
 
 
 def process_errors() -> None:
-    """Covalent drops what pip or the shell said when a task's dependencies can't be had."""
+    """Covalent drops what pip or the shell said when a task's dependencies cannot be installed."""
     error: Any = subprocess.CalledProcessError
     if not hasattr(error.__str__, "__wrapped__"):
         error.__str__ = _with_output(error.__str__)

@@ -79,10 +79,10 @@ def kept(old: dict[str, Any], cores: int) -> dict[str, Any]:
 
 
 def _tables(values: dict[str, Any], above: str) -> dict[str, dict[str, Any]]:
-    """Only these: clients can write anything, and Covalent fails over what is none."""
+    """Only these: clients can write anything, and Covalent fails on anything else."""
     for name, value in values.items():
         if not isinstance(value, dict):
-            log.warning("covalent.conf: %s%s is no table of settings: dropped", above, name)
+            log.warning("covalent.conf: %s%s is not a table of settings: dropped", above, name)
     return {name: value for name, value in values.items() if isinstance(value, dict)}
 
 

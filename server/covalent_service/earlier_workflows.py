@@ -79,7 +79,7 @@ class _Return:
         self._database = database
         self._rows = rows
         self._data_dir = data_dir
-        self._without: list[str] = []  # what could not be had, in words
+        self._without: list[str] = []  # what is missing, in words
 
     def run(self) -> None:
         names = {row["id"]: _one_folder(row["dispatch_id"]) for row in self._rows["lattices"]}
@@ -271,7 +271,7 @@ def _as_json(value: Any) -> str:
 def _one_folder(name: str) -> str:
     """The name of a folder is below the data directory, whatever the database says."""
     if Path(name).name != name:
-        raise ValueError(f"{name!r} is no name of a workflow")
+        raise ValueError(f"{name!r} is not the name of a workflow")
     return name
 
 

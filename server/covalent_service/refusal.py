@@ -4,7 +4,7 @@ FAILED = 1
 # sysexits.h, EX_CONFIG: starting again without a change by the administrator is useless.
 NEEDS_ATTENTION = 78
 # The database could not be migrated, or was and then the start failed: nobody has used it since,
-# so that `covalentctl` can go back to the environment of before, and to the database of before.
+# so that `covalentctl` can go back to the previous environment and database.
 MIGRATION_FAILED = 79
 
 

@@ -57,7 +57,7 @@ pub fn bring(host: &Host, folder: &Path, replace: bool, progress: &Progress) -> 
     let metadata = folder.symlink_metadata().with_context(action)?;
     ensure!(
         metadata.is_dir(),
-        "{} is no folder; if it is a link, name the folder that it leads to",
+        "{} is not a folder; if it is a link, name the folder that it leads to",
         folder.display()
     );
     // Nothing is read but what its owner may read.

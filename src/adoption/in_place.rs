@@ -140,7 +140,7 @@ pub fn adopt(host: &Host, plan: &Plan, progress: &Progress) -> Result<()> {
 fn take(host: &Host, plan: &Plan, account: &Account, progress: &Progress) -> Result<()> {
     if let Some(path) = &plan.unit {
         let aside = unit::put_aside(host, path)?;
-        progress.say(&format!("the unit of before is {}", aside.display()));
+        progress.say(&format!("the previous unit is now {}", aside.display()));
     }
     for reason in &plan.refused {
         progress.warn(&format!("left as it is: {reason}"));

@@ -26,7 +26,7 @@ pub fn at_installation(host: &Host, progress: &Progress) -> Result<()> {
         adopt(host, &plan, progress)?;
     }
     if let Some(unit) = replaced(host) {
-        progress.say(&format!("the unit of before is {}", unit.copy.display()));
+        progress.say(&format!("the previous unit is now {}", unit.copy.display()));
         if !unit.variables.is_empty() {
             progress.warn(&format!(
                 "it set {}, which the package's does not: write that into /etc/covalent/covalent.env if \

@@ -10,16 +10,16 @@ use crate::system::progress::Progress;
 
 /// Add Python packages of your own to the environment
 ///
-/// They are kept in /etc/covalent/requirements.d/local.txt and are part of every later
-/// environment; what Covalent was tested with stays as it is. The versions that are chosen now
-/// stay until `covalentctl upgrade`. If a package can't be had or contradicts another one, the
+/// They are stored in /etc/covalent/requirements.d/local.txt and become part of every later
+/// environment. The versions that Covalent was tested with do not change. The versions chosen now
+/// stay until `covalentctl upgrade`. If a package is not available or contradicts another one, the
 /// file and the environment stay as they were.
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  covalentctl add numpy 'pennylane<1'\n  covalentctl add covalent-ssh-plugin\n"
 )]
 pub struct Add {
-    /// A package, with the versions that you want if not any
+    /// A package; add a version specifier to restrict its version
     #[arg(required = true, value_name = "REQUIREMENT")]
     requirements: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Add {
         })
         .with_context(|| {
             let file = host.local_requirements();
-            format!("nothing was added, and {} is as it was", file.display())
+            format!("nothing was added, and {} is unchanged", file.display())
         })?
         .finish(host, &progress)
     }

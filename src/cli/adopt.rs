@@ -14,18 +14,18 @@ use crate::system::systemd;
 
 /// Take over a Covalent that was set up by hand
 ///
-/// A unit below /etc that hides the package's is moved aside, and what is at the server's places
-/// becomes the service account's. With a FOLDER, such as /root or the home of whoever typed `covalent
-/// start`, the workflows and results that a server kept there are copied to the service's places; the
-/// folder stays as it is, and its server may run meanwhile. What is going to be done is said first.
-/// Cut off, it is typed again.
+/// A unit below /etc that hides the package's is moved aside. The files in the server's places are
+/// given to the service account. With a FOLDER, such as /root or the home of the user who ran
+/// `covalent start`, the workflows and results that a server kept there are copied to the service's
+/// places. The folder stays as it is, and its server may be running. adopt first says what it is
+/// going to do. If it is cut off, run it again.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:\n  covalentctl adopt\n  covalentctl adopt /root\n")]
 pub struct Adopt {
-    /// The home that the other server was started with
+    /// The home directory that the other server was started with
     folder: Option<PathBuf>,
 
-    /// Even if the service has workflows of its own: they are put aside
+    /// Go on even if the service has workflows of its own, which are put aside
     #[arg(long, requires = "folder")]
     replace: bool,
 }

@@ -18,27 +18,28 @@ use crate::system::login;
 use crate::system::mount;
 use crate::system::progress::Progress;
 
-/// Make the environment what it should be
+/// Make the environment match its requirements
 ///
-/// What it should be follows from the lock of the package, the Python interpreter, and the
-/// requirement files in /usr/share/covalent/requirements.d and /etc/covalent/requirements.d. If
-/// the active environment is that, nothing happens. Otherwise a new one is built beside it, from
-/// the package covalent-wheels or from a package index, tried, and put into its place; then the
-/// server is restarted if it was running. What somebody installed with pip is carried over. If
-/// anything fails, the active environment stays.
+/// The package's lock, the Python interpreter, and the requirement files in
+/// /usr/share/covalent/requirements.d and /etc/covalent/requirements.d say what the environment
+/// should be. If the active environment already is that, nothing happens. Otherwise a new one is
+/// built beside it, from the package covalent-wheels or from a package index, tested, and put in
+/// its place. The server is then restarted if it was running. What somebody installed with pip is
+/// carried over. If anything fails, the active environment stays.
 #[derive(Args, Debug)]
 pub struct Apply {
-    /// For the unit: check covalent.env too, and succeed if an environment works, new or old
+    /// For the unit: check covalent.env too, and succeed if either the new or the old environment
+    /// works
     #[arg(long, conflicts_with = "transaction")]
     at_start: bool,
 
     /// For the packages' scripts: restart nothing, leave a mark if a restart is due, and succeed
-    /// if an environment works, new or old. A first environment is only made as far as the server
-    /// needs it to start; a second call completes it
+    /// if either the new or the old environment works. A first environment is built only as far as
+    /// the server needs it to start; a second call completes it
     #[arg(long)]
     transaction: bool,
 
-    /// Build a new environment from nothing, also if the active one is as it should be
+    /// Build a new environment from nothing, even if the active one already matches
     #[arg(long, conflicts_with_all = ["at_start", "transaction"])]
     rebuild: bool,
 }

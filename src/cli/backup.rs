@@ -14,13 +14,14 @@ use crate::system::progress::Progress;
 
 /// Back up the database, the results of all workflows, and the settings
 ///
-/// The server may run: the copy of its database is consistent in itself. The archive (tar) is
-/// readable by root alone, and its place is printed. `covalentctl restore` brings it back, on
-/// this machine or on another one.
+/// The server may be running: the copy of its database is consistent. Only root can read the
+/// archive (tar), and its path is printed. `covalentctl restore` restores it, on this machine or
+/// on another one.
 #[derive(Args, Debug)]
 pub struct Backup {
-    /// The archive to write, compressed by gzip if its name ends in .gz, otherwise by zstd; without
-    /// it, a new one in /var/backups/covalent, where the newest stay as the setting `backups` says
+    /// The archive to write, compressed with gzip if its name ends in .gz, otherwise with zstd. By
+    /// default, a new one in /var/backups/covalent, where the setting `backups` says how many are
+    /// kept
     file: Option<PathBuf>,
 }
 

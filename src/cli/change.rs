@@ -38,7 +38,7 @@ impl Changed {
         let caller = self.request.caller;
         let Some(Activated { generation, moved }) = self.activated else {
             if caller == Caller::Administrator {
-                progress.say("the environment is what it should be; nothing to do");
+                progress.say("the environment is up to date; nothing to do");
             }
             return Ok(());
         };

@@ -12,11 +12,12 @@ use crate::system::host::Host;
 use crate::system::print;
 use crate::system::terminal::Colour;
 
-/// Look for everything that can be wrong, and say what to type
+/// Check everything that can be wrong, and say how to fix it
 ///
-/// One line a check: what was looked at and how it is; below a bad one, the cause and the cure.
-/// Exits with 11 if anything is wrong. It reads every file of the environment, and asks the package
-/// index if one is needed. Whoever is not root is told what only root can look at.
+/// Prints one line for each check. A check that failed is followed by the cause and the command
+/// that helps. The exit status is 11 if anything is wrong. doctor reads every file of the
+/// environment, and asks the package index if one is needed. Checks that only root can do are
+/// marked as such.
 #[derive(Args, Debug)]
 pub struct Doctor {}
 

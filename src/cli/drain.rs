@@ -10,22 +10,22 @@ use crate::service::drain;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Wait until no workflow runs, and let none start
+/// Wait until no workflow runs, and start no new ones
 ///
-/// Covalent goes on with no workflow that its server's end interrupts. This lets those that run
-/// come to their end; whoever dispatches another one is answered 503. The server goes on refusing
-/// them until it is restarted, or until `covalentctl drain --resume`. If workflows still run after
-/// the time that --timeout gives, the server takes new ones again, and the exit status is 14.
+/// Covalent does not resume workflows that were running when the server stopped. This command lets
+/// them finish first. Whoever dispatches a new one gets a 503, until the server is restarted or
+/// `covalentctl drain --resume` is run. If workflows still run when the time given by --timeout is
+/// up, the server accepts new ones again, and the exit status is 14.
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Example:\n  covalentctl drain --timeout 3600 && systemctl stop covalent\n"
 )]
 pub struct Drain {
-    /// How long to wait at most; without it, as long as it takes
+    /// The longest time to wait; by default, as long as it takes
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 
-    /// Let workflows start again
+    /// Let new workflows start again
     #[arg(long, conflicts_with = "timeout")]
     resume: bool,
 }
@@ -36,8 +36,8 @@ impl Drain {
         let progress = Progress::interactive();
         if self.resume {
             progress.say(match drain::resume(host)? {
-                true => "the server takes new workflows again",
-                false => "the server takes new workflows; nothing to do",
+                true => "the server accepts new workflows again",
+                false => "the server accepts new workflows; nothing to do",
             });
         } else {
             drain::drain(host, self.timeout.map(Duration::from_secs), &progress)?;

@@ -10,13 +10,14 @@ use crate::environment::source::described;
 use crate::system::host::Host;
 use crate::system::print;
 
-/// List the environments there are, the newest first
+/// List the environments, newest first
 ///
-/// How many are kept is a setting in /etc/covalent/covalentctl.toml. `covalentctl rollback` goes
-/// back to one of them.
+/// A setting in /etc/covalent/covalentctl.toml says how many are kept. `covalentctl rollback`
+/// returns to one of them.
 #[derive(Args, Debug)]
 pub struct History {
-    /// Print a JSON list of the manifests instead; fields stay what they are, and new ones may come
+    /// Print a JSON list of the manifests instead; fields keep their meaning, and new ones may be
+    /// added
     #[arg(long)]
     json: bool,
 }

@@ -14,14 +14,14 @@ use crate::environment::state::State;
 use crate::system::host::Host;
 use crate::system::print;
 
-/// List the Python packages of your own in the environment
+/// List your own Python packages in the environment
 ///
-/// Those that a requirement file names, with the version that is installed, what they brought
-/// along, what somebody installed with pip, and the plugins of Covalent that packages have added.
-/// `covalentctl run -- pip list` shows everything there is.
+/// Shows the packages that a requirement file names, with the installed version, and their
+/// dependencies. Also shows what somebody installed with pip, and the plugins that system packages
+/// have added. `covalentctl run -- pip list` shows everything.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Print a JSON list instead; its fields stay what they are, and new ones may come
+    /// Print a JSON list instead; its fields keep their meaning, and new ones may be added
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +50,7 @@ impl List {
             return Ok(());
         }
         if rows.is_empty() {
-            print::answer("No package of your own. To add one: covalentctl add NAME\n")?;
+            print::answer("There are no packages of your own. To add one: covalentctl add NAME\n")?;
         }
         let names = column(rows.iter().map(|row| row.name.as_str()));
         let versions = column(rows.iter().map(|row| row.shown_version()));
@@ -129,7 +129,7 @@ pub(super) fn plugins(files: &Files, active: Option<&Generation>) -> Vec<Row> {
     locks
         .map(|lock| {
             let name = lock.file_stem().unwrap_or_default().to_string_lossy();
-            let because = format!("a package of the system, {}", lock.display());
+            let because = format!("a system package, {}", lock.display());
             Row::new(&name, version(active, &name), &because)
         })
         .collect()

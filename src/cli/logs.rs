@@ -8,16 +8,16 @@ use clap::Args;
 use crate::system::host::Host;
 use crate::system::systemd;
 
-/// Show what the server has said
+/// Show the server's log
 ///
-/// From the journal of systemd, with what covalentctl said as it prepared the starts. Options go
-/// to journalctl, which see (journalctl(1)). Root and the group systemd-journal may read it.
+/// Shows systemd's journal of the server, including what covalentctl said while it prepared each
+/// start. Options are passed to journalctl(1). Root and the group systemd-journal can read it.
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  covalentctl logs -e\n  covalentctl logs --follow\n  covalentctl logs --since yesterday --priority warning\n"
 )]
 pub struct Logs {
-    /// Options of journalctl
+    /// Options for journalctl
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

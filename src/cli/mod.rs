@@ -32,11 +32,12 @@ use crate::system::space;
 
 /// Builds, verifies and activates the environment of the Covalent workflow server
 ///
-/// The packages and the unit call covalentctl by themselves. By hand it tells how the server is
-/// (status, doctor), adds Python packages of yours to its environment (add, remove, list, upgrade),
-/// goes back to an earlier environment (history, rollback), makes the environment what it should
-/// be after an edit (apply), runs commands in it (run), keeps what the server holds (backup,
-/// restore), takes over a server that was set up by hand (adopt), and ends or restarts it without an end for the workflows that run (drain, restart).
+/// The packages and the unit call covalentctl automatically. Use it to see the state of the server
+/// (status, doctor, logs), to manage your own Python packages in its environment (add, remove,
+/// list, upgrade), to return to an earlier environment (history, rollback), to rebuild the
+/// environment after an edit (apply), to run commands in it (run), to back up and restore the
+/// server's data (backup, restore), to take over a server that was set up by hand (adopt), and to
+/// stop or restart the server without interrupting running workflows (drain, restart).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -103,8 +104,8 @@ pub fn exit_statuses() -> String {
     let kinds = Kind::value_variants().iter();
     let kinds = kinds.map(|kind| (kind.exit_status(), kind.meaning()));
     let lines = [
-        (0, "all is well"),
-        (1, "any error that is not below"),
+        (0, "success"),
+        (1, "any error not listed below"),
         (2, "the command line is wrong"),
     ]
     .map(|(status, meaning)| (status, meaning.to_string()));

@@ -13,10 +13,10 @@ use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Remove Python packages of your own from the environment
+/// Remove your own Python packages from the environment
 ///
-/// With them goes what only they needed. Removes packages that `covalentctl add` has added, and
-/// such as somebody has installed with pip.
+/// What only they needed is removed with them. The packages can be ones that `covalentctl add`
+/// added, or ones that somebody installed with pip.
 #[derive(Args, Debug)]
 pub struct Remove {
     /// The name of a package, as `covalentctl list` shows it
@@ -67,12 +67,12 @@ fn without(
         Some(found) if files.requirements.contains(&found.path) => Failure::error(
             Kind::Unknown,
             format!(
-                "{name} is wanted by {}:{}",
+                "{name} is required by {}:{}",
                 found.path.display(),
                 found.line
             ),
             format!(
-                "take it out of {}, then: covalentctl apply",
+                "remove it from {}, then: covalentctl apply",
                 found.path.display()
             ),
         ),
@@ -82,11 +82,11 @@ fn without(
                 "{name} is part of what Covalent or a plugin needs ({})",
                 found.path.display()
             ),
-            "covalentctl list shows the packages of your own",
+            "covalentctl list shows your own packages",
         ),
         None => Failure::error(
             Kind::Unknown,
-            format!("{name} is none of your own packages"),
+            format!("{name} is not one of your own packages"),
             "covalentctl list shows them",
         ),
     })

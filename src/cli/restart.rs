@@ -10,17 +10,17 @@ use crate::settings::Settings;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Restart the server if it runs
+/// Restart the server if it is running
 ///
-/// Workflows that run are cancelled, unless it waits for a moment in which none does. The setting
-/// `restart` in /etc/covalent/covalentctl.toml says which of the two an upgrade does, if any.
+/// Running workflows are cancelled, unless --when-idle is given. The setting `restart` in
+/// /etc/covalent/covalentctl.toml says which of the two an upgrade does, if either.
 #[derive(Args, Debug)]
 pub struct Restart {
-    /// Wait for a moment in which no workflow runs
+    /// Wait until no workflow runs
     #[arg(long)]
     when_idle: bool,
 
-    /// Do what the setting says, without waiting for it; for the packages' scripts
+    /// For the packages' scripts: do what the setting says, without waiting for it
     #[arg(long, conflicts_with = "when_idle")]
     as_set: bool,
 }

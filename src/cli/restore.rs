@@ -10,17 +10,17 @@ use crate::data::backup;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Bring a backup back
+/// Restore a backup
 ///
-/// The server is stopped for as long as it takes to rename a few files, if it runs; what was there
-/// before stays beside what comes back, and is named. A database of an older Covalent is migrated
-/// as the server starts.
+/// If the server is running, it is stopped for as long as it takes to rename a few files. What was
+/// there before stays beside what is restored, and its path is printed. A database of an older
+/// Covalent is migrated when the server starts.
 #[derive(Args, Debug)]
 pub struct Restore {
-    /// An archive of `covalentctl backup`
+    /// An archive made by `covalentctl backup`
     file: PathBuf,
 
-    /// Bring the files of /etc/covalent back as well
+    /// Restore the files of /etc/covalent as well
     #[arg(long)]
     settings: bool,
 }
@@ -30,7 +30,7 @@ impl Restore {
         require_root(host)?;
         let progress = Progress::interactive();
         let aside = backup::restore(host, &self.file, self.settings, &progress)?;
-        progress.say(&format!("{} is back", self.file.display()));
+        progress.say(&format!("{} was restored", self.file.display()));
         for path in aside {
             progress.say(&format!("what was there before: {}", path.display()));
         }

@@ -11,20 +11,20 @@ use crate::system::progress::Progress;
 use crate::system::systemd;
 use crate::system::unit_exit::explain;
 
-/// Go back to an earlier environment
+/// Return to an earlier environment
 ///
-/// The server is restarted from it if it was running. Where the database was migrated in between,
-/// the database of before is put back too, and the one of now is kept beside it. The service does
-/// the same by itself when a migration fails. The environment stays until something new is wanted:
-/// an upgrade of a package, another requirement, another Python. To go forward again: covalentctl
-/// rollback with the name of the newer one.
+/// If the server was running, it is restarted from that environment. If the database was migrated
+/// in between, the previous database is restored too, and the current one is kept beside it. The
+/// service does the same by itself when a migration fails. The environment stays until something
+/// new is wanted: an upgrade of a package, another requirement, another Python. To go forward
+/// again, run covalentctl rollback with the name of the newer environment.
 #[derive(Args, Debug)]
 pub struct Rollback {
-    /// The start of the name of an environment in `covalentctl history`; without it, the one
-    /// before the active one
+    /// The name of an environment in `covalentctl history`, or the beginning of it; by default, the
+    /// previous environment
     id: Option<String>,
 
-    /// For the unit, when its processes have ended: have the next start go back, if the server
+    /// For the unit, after its processes have ended: make the next start roll back if the server
     /// could not migrate the database or could not start with the migrated one
     #[arg(long, hide = true, conflicts_with_all = ["id", "keep_database"])]
     note_end: bool,

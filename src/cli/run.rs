@@ -13,11 +13,11 @@ use crate::unprivileged::exit_code;
 
 /// Run a command in the environment, as the service account
 ///
-/// The command gets the environment of the server: the unit's variables, those of
-/// /etc/covalent/covalent.env, and /var/lib/covalent as its home. Covalent's own command line,
-/// run in any other way, reads and makes the files of another account. Start, stop and status are
-/// systemctl's business: `covalent start` and its like know nothing of the service. The exit
-/// status is the command's.
+/// The command gets the server's environment: the unit's variables, those of
+/// /etc/covalent/covalent.env, and /var/lib/covalent as its home. Run in any other way, Covalent's
+/// own command line reads and creates the files of another account. Use systemctl to start and stop
+/// the server: `covalent start` and the like know nothing of the service. The exit status is the
+/// command's.
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  covalentctl run -- covalent config\n  covalentctl run -- python -m pip list\n"

@@ -10,13 +10,13 @@ use crate::service::serve;
 use crate::system::host::Host;
 use crate::unprivileged::exit_code;
 
-/// Become the server, in the foreground
+/// Run the server in the foreground
 ///
 /// The process becomes the server, which logs to standard error and ends on SIGTERM or SIGINT. The
-/// unit starts it as the service account, with the variables of /etc/covalent/covalent.env set.
-/// Root, as in a container without systemd, needs no more than this: the environment is made what
-/// it should be, covalent.env is checked and read (the caller's own variables that start with
-/// COVALENT_ count more), and the server runs as the service account.
+/// unit starts it as the service account, with the variables of /etc/covalent/covalent.env set. For
+/// root, as in a container without systemd, this command is all that is needed: it brings the
+/// environment up to date, checks and reads covalent.env (the caller's own variables that start
+/// with COVALENT_ override the file), and runs the server as the service account.
 #[derive(Args, Debug)]
 pub struct Serve {}
 

@@ -9,10 +9,10 @@ use crate::environment::generation::Resolution;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Renew the Python packages of your own
+/// Upgrade your own Python packages
 ///
-/// Chooses the newest versions that your requirement files allow, in a new environment. Covalent
-/// and what it needs are renewed by apt or dnf alone.
+/// Builds a new environment with the newest versions that your requirement files allow. Covalent
+/// and what it needs are upgraded by apt or dnf only.
 #[derive(Args, Debug)]
 pub struct Upgrade {}
 

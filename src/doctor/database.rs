@@ -44,18 +44,18 @@ pub(super) fn database(host: &Host) -> Verdict {
         );
     }
     let Some(active) = active else {
-        return skipped("there is no environment to ask it with");
+        return skipped("there is no environment to query it with");
     };
     if let Database::File(file) = &database {
         if !file.exists() {
-            return good(format!("{name} is made at the first start"));
+            return good(format!("{name} will be created at the first start"));
         }
         let draft = file::with_end(file, DRAFT);
         let state = systemd::state(host).ok().flatten();
         if draft.exists() && state.as_deref() != Some("activating") {
             return doubtful(
                 format!(
-                    "{} is left of a migration that was cut off; the database itself is as it was",
+                    "{} is left over from a migration that was cut off; the database is unchanged",
                     draft.display()
                 ),
                 // As the account: root follows no name in its folders.
@@ -66,7 +66,7 @@ pub(super) fn database(host: &Host) -> Verdict {
     let wanted = active.manifest.database_revision.clone();
     match (database::revision(host, &active, &database), wanted) {
         (Err(error), _) => bad(
-            format!("{name} gives no good answer: {error:#}"),
+            format!("{name} does not answer properly: {error:#}"),
             match database {
                 Database::File(_) => {
                     "sudo covalentctl restore BACKUP; `covalentctl status` names the last one"

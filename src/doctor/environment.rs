@@ -28,13 +28,13 @@ pub(super) fn environment(host: &Host) -> Verdict {
         return match failure {
             Some(failed) => bad(
                 format!(
-                    "{path} is no environment, and none could be made: {}",
+                    "there is no environment at {path}, and none could be built: {}",
                     failed.message
                 ),
                 failed.next,
             ),
             None => bad(
-                format!("{path} is no environment"),
+                format!("there is no environment at {path}"),
                 "sudo covalentctl apply",
             ),
         };
@@ -42,7 +42,7 @@ pub(super) fn environment(host: &Host) -> Verdict {
     if !generation.runs() {
         return bad(
             format!(
-                "{path} was made for Python {} ({}), which is gone or is another version now",
+                "{path} was built for Python {} ({}), which is gone or has another version now",
                 generation.manifest.interpreter.version_text(),
                 generation.manifest.interpreter.path.display()
             ),

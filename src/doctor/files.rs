@@ -158,7 +158,7 @@ pub(super) fn data(host: &Host) -> Verdict {
         .iter()
         .any(|(path, _)| sandbox::hides(host, path).is_some())
     {
-        return skipped("some of it is where the server can't see it: see covalent.env above");
+        return skipped("the server cannot see some of it; see covalent.env above");
     }
     if let Some(verdict) = astray(host, &written) {
         return verdict;
@@ -196,7 +196,7 @@ pub(super) fn data(host: &Host) -> Verdict {
         );
     }
     if others.is_empty() {
-        return good(format!("all of it is the account {NAME}'s"));
+        return good(format!("all of it belongs to the account {NAME}"));
     }
     doubtful(
         format!("not the account {NAME}'s: {}", first(&others)),

@@ -63,7 +63,7 @@ fn judge(now: Timestamp, known: Option<Timestamp>, said: &str) -> Verdict {
     let says = |line: &str| said.lines().any(|found| found == line);
     match says("NTP=yes") && says("NTPSynchronized=no") {
         true => doubtful(
-            "it is to be set from the network, and has not been yet",
+            "it should be synchronised over the network, and has not been yet",
             "timedatectl timesync-status, unless the machine was just started",
         ),
         false => good(format!("{now:.0}")),

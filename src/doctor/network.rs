@@ -28,7 +28,7 @@ pub(super) fn port(host: &Host) -> Verdict {
     let address = Address::now(host);
     let Some(port) = address.port.parse::<u16>().ok() else {
         return bad(
-            "COVALENT_SVC_PORT in covalent.env is no port",
+            "COVALENT_SVC_PORT in covalent.env is not a port number",
             "correct the file, then: systemctl restart covalent",
         );
     };
@@ -37,7 +37,7 @@ pub(super) fn port(host: &Host) -> Verdict {
         return match api::running(&address, 1) {
             Ok(_) => good(format!("the server answers at {address}")),
             Err(error) => bad(
-                format!("the service is active and gives no good answer: {error:#}"),
+                format!("the service is active, but does not answer properly: {error:#}"),
                 "covalentctl logs -n 50 says why; then: systemctl restart covalent",
             ),
         };

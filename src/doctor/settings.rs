@@ -22,7 +22,7 @@ pub(super) fn environment_file(host: &Host) -> Verdict {
     if !file.path.exists() {
         return doubtful(
             format!(
-                "{} is missing, so every default counts",
+                "{} is missing, so the defaults are used",
                 file.path.display()
             ),
             "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",

@@ -69,7 +69,7 @@ pub(super) fn index(host: &Host) -> Verdict {
         return good("none is needed");
     }
     let Ok(python) = interpreter::find(host, &settings, &mut Probes::new()) else {
-        return skipped("uv needs an interpreter to ask it");
+        return skipped("uv needs an interpreter to query it");
     };
     let Err(error) = ask(host, &python.path, &settings.index) else {
         return good("it answers");
@@ -143,11 +143,11 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
             "correct username = ... and password = ...",
         ),
         Some((proxy, Ok(()))) => (
-            format!("the package index gives no good answer through the proxy {proxy}: {said}"),
+            format!("the package index does not answer properly through the proxy {proxy}: {said}"),
             "correct url = ... or proxy = ...",
         ),
         None => (
-            format!("the package index gives no good answer: {said}"),
+            format!("the package index does not answer properly: {said}"),
             "correct url = ..., or name the way out with proxy = ...",
         ),
     }
@@ -155,7 +155,7 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
 
 /// Whether something listens at the proxy's address.
 fn reach(proxy: &str) -> Result<()> {
-    let (scheme, rest) = proxy.split_once("://").context("it is no address")?;
+    let (scheme, rest) = proxy.split_once("://").context("it is not a URL")?;
     let authority = rest.split('/').next().unwrap_or_default();
     let place = authority.rsplit('@').next().unwrap_or_default();
     let default = PROXY_PORTS.iter().find(|(name, _)| *name == scheme);

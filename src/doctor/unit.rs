@@ -95,12 +95,12 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
     let property = |name: &str| shown.get(name).map(String::as_str);
     if shown.is_empty() {
         return skipped(format!(
-            "{NO_SYSTEMD}, so tasks are kept by the container alone"
+            "{NO_SYSTEMD}, so only the container confines tasks"
         ));
     }
     let changes = property("DropInPaths").unwrap_or_default();
-    let cure = "systemctl cat covalent shows where; sudo systemctl revert covalent takes every \
-                change of yours back";
+    let cure = "systemctl cat covalent shows where; sudo systemctl revert covalent undoes \
+                all your changes";
     if ["", "root", "0"].contains(&property("User").unwrap_or_default()) {
         return bad(
             format!("everybody who reaches the server is root: User= is not set ({changes})"),

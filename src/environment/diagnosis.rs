@@ -47,7 +47,7 @@ pub fn diagnose(error: anyhow::Error, source: &Source) -> anyhow::Error {
     } else {
         Failure::error(
             Kind::Source,
-            format!("the wheels could not be had from {source}: {failed}"),
+            format!("could not get the wheels from {source}: {failed}"),
             "install covalent-wheels (apt-get install covalent-wheels, or dnf install \
              covalent-wheels) and with plugins covalent-plugin-wheels, or correct [index] in \
              /etc/covalent/covalentctl.toml, then: covalentctl apply",

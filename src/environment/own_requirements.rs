@@ -155,7 +155,7 @@ fn checked_name(wanted: &str) -> Result<String> {
     requirement::name(wanted).filter(|_| sound).ok_or_else(|| {
         Failure::error(
             Kind::Settings,
-            format!("{wanted:?} is no requirement that starts with the name of a package"),
+            format!("{wanted:?} is not a requirement that starts with the name of a package"),
             "write it as in 'numpy', 'pennylane<1' or 'name @ https://…'; anything else that pip \
              takes can stand in a file of yours, /etc/covalent/requirements.d/NAME.txt",
         )

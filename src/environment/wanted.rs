@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(
             tree.fingerprint(),
             first,
-            "a file that is no requirement file"
+            "a file that is not a requirement file"
         );
 
         let mut seen = vec![first];

@@ -102,7 +102,7 @@ fn go_back(
     match go() {
         Ok(aside) => {
             progress.say(&format!(
-                "the database is as it was before its migration; that of now is {}",
+                "the database is as it was before its migration; the newer one is kept at {}",
                 aside.display()
             ));
             Ok(target)
@@ -181,7 +181,7 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     target.activate(host)?;
     starts::forget_failed(host)?;
     progress.warn(&format!(
-        "{}\nso {} is the environment again, with the database of before",
+        "{}\nso the environment is {} again, with the previous database",
         failure::describe(&error),
         target.manifest.id
     ));
@@ -197,19 +197,21 @@ fn way_back(
     let id = &active.manifest.id;
     let held = State::read(host)?.held;
     if held.is_some_and(|held| held.because.is_some() && held.generation == *id) {
-        return Err(unknown(format!("{id} was gone back to already")));
+        return Err(unknown(format!(
+            "the service has already rolled back to {id}"
+        )));
     }
     // Tasks share the server's account, and could have it go back from any environment.
     if starts::has_served(host, id) {
         return Err(unknown(format!(
-            "{id} has served before, so it is not gone back from by itself"
+            "{id} has served before, so the service does not roll back from it by itself"
         )));
     }
     let target = choose(host, active, None)?;
     let revision = target.manifest.database_revision.as_ref();
     let revision = revision.filter(|_| target.runs()).ok_or_else(|| {
         unknown(format!(
-            "{} can't be gone back to by itself",
+            "the service cannot roll back to {} by itself",
             target.manifest.id
         ))
     })?;

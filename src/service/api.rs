@@ -94,7 +94,7 @@ fn get(address: &Address, path: &str) -> Result<String> {
     let port: u16 = address
         .port
         .parse()
-        .with_context(|| format!("{:?} is no port", address.port))?;
+        .with_context(|| format!("{:?} is not a port number", address.port))?;
     let mut stream = TcpStream::connect((address.host.as_str(), port))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let place = address.to_string();

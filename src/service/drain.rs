@@ -27,11 +27,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Result<()> {
     let interruption = Interruption::noticed()?;
     if !begin(host)? {
-        progress.say("the server does not run, and no workflow either");
+        progress.say("the server is not running, so no workflow is");
         return Ok(());
     }
     progress
-        .say("the server takes no new workflows until its restart or `covalentctl drain --resume`");
+        .say("the server accepts no new workflows until a restart or `covalentctl drain --resume`");
     // Whatever ends the waiting early must not leave a server that refuses everybody.
     wait(host, limit, &interruption, progress).inspect_err(|_| drop(resume(host)))?;
     progress.say("no workflow runs");
@@ -195,7 +195,7 @@ impl Interruption {
         Err(Failure::error(
             Kind::Busy,
             "interrupted; the server takes new workflows as before",
-            "type it again to wait",
+            "run the command again to wait",
         ))
     }
 }

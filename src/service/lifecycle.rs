@@ -25,7 +25,7 @@ pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) 
         RestartPolicy::Now => drop(restart_if_running(host, progress)?),
         _ if !is_active(host)? => {}
         RestartPolicy::WhenIdle => {
-            progress.say("the server is restarted as soon as no workflow runs");
+            progress.say("the server will be restarted as soon as no workflow runs");
             Command::new("systemctl", QUESTION_LIMIT)
                 .args(["start", "--no-block", RESTART_UNIT])
                 .run()?;
@@ -42,7 +42,7 @@ pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) 
 pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<bool> {
     let running = is_active(host)?;
     if running {
-        progress.say("restarting the server; workflows that run are cancelled");
+        progress.say("restarting the server; running workflows are cancelled");
         Command::new("systemctl", RESTART_LIMIT)
             .args(["try-restart", UNIT_NAME])
             .run()?;

@@ -19,25 +19,25 @@ pub enum Kind {
     Settings = 3,
     /// no Python interpreter that Covalent runs on
     Interpreter = 4,
-    /// no wheelhouse, and the package index is out of reach or not allowed
+    /// no wheelhouse, and the package index is unreachable or not allowed
     Source = 5,
     /// too little space on a file system
     Space = 6,
-    /// a wheel is damaged or is not the one that the lock names
+    /// a wheel is damaged, or is not the one that the lock names
     Wheel = 7,
-    /// the server can't be loaded from the new environment
+    /// the server cannot be loaded from the new environment
     Verification = 8,
-    /// the call needs root
+    /// the command needs root
     Permission = 9,
     /// there is no environment
     NoEnvironment = 10,
-    /// doctor found something that is wrong
+    /// doctor found something wrong
     Unhealthy = 11,
     /// there is no such environment to go back to, or no such package of yours
     Unknown = 12,
-    /// the database is not of the revision that the environment needs
+    /// the database does not have the revision that the environment needs
     Database = 13,
-    /// workflows still run at the end of the time given to drain
+    /// workflows were still running when the time given to drain was up
     Busy = 14,
 }
 

@@ -132,7 +132,7 @@ fn what_cannot_come_back_is_told_and_changes_nothing() {
     fs::write(&archive, &whole[..whole.len() * 9 / 10]).unwrap();
     refused(1, "unpacking");
     fs::write(&archive, "hello").unwrap();
-    refused(12, "is no backup that this covalentctl has made");
+    refused(12, "is not a backup that this covalentctl has made");
     fs::remove_file(&archive).unwrap();
     refused(12, "there is no");
     fs::write(&archive, &whole).unwrap();

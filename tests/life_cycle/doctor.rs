@@ -160,7 +160,12 @@ fn an_interpreter_that_is_gone_is_told() {
     let cure = "Next: sudo covalentctl apply";
     expect(&tree, "environment", "BAD", &["which is gone", cure]);
     fs::remove_file(tree.path("opt/virtualenvs/covalent")).unwrap();
-    expect(&tree, "environment", "BAD", &["is no environment", cure]);
+    expect(
+        &tree,
+        "environment",
+        "BAD",
+        &["there is no environment at", cure],
+    );
     expect(&tree, "packages", "skip", &["there is no environment"]);
 }
 

@@ -201,7 +201,7 @@ fn a_failed_migration_is_gone_back_from_by_itself_and_only_once() {
     // Neither of them can: the start is refused once, and the next one is tried.
     ended(&tree, "exit-code", "79");
     let said = tree.refused(&["apply", "--at-start"], 13);
-    assert!(said.contains("was gone back to already"), "{said}");
+    assert!(said.contains("has already rolled back to"), "{said}");
     assert_eq!(tree.environment(), older);
     let said = tree.refused(&["serve"], 13);
     assert!(said.contains("the server is not started"), "{said}");

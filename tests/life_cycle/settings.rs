@@ -31,11 +31,11 @@ fn what_systemd_would_drop_is_refused_with_its_line() {
         (
             b"\xef\xbb\xbfCOVALENT_SVC_PORT=48009\n",
             1,
-            "no name of a variable",
+            "not a variable name",
         ),
         (b"\xff\xfeC\0", 1, "a byte 0"),
         (b"A=1\r\nCOVALENT_SVC_PORT=http\r\n", 2, "not \"http\""),
-        (b"A=1\rexport B=2\r", 1, "no name of a variable"),
+        (b"A=1\rexport B=2\r", 1, "not a variable name"),
     ] {
         let tree = tree(content);
         let place = format!("covalent.env:{line}: ");
@@ -66,8 +66,8 @@ fn what_is_no_file_is_refused_and_not_taken_for_none() {
     mknodat(CWD, pipe.path(VARIABLES), FileType::Fifo, 0o600.into(), 0).unwrap();
     for (tree, reason) in [
         (nowhere, "No such file"),
-        (folder, "it is no file"),
-        (pipe, "it is no file"),
+        (folder, "it is not a regular file"),
+        (pipe, "it is not a regular file"),
     ] {
         let refused = tree.refused(&["apply", "--at-start"], 3);
         assert!(refused.contains("covalent.env: can't be read"), "{refused}");

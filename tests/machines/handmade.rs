@@ -176,7 +176,7 @@ fn becomes_debs() -> Result<()> {
             "left as it is: /var/lib/covalent/second-name",
             "it is now /opt/virtualenvs/covalent.before-",
             "the new one lacks: sudo covalentctl add greeter",
-            "the unit of before is /var/lib/covalentctl/covalent.service.before",
+            "the previous unit is now /var/lib/covalentctl/covalent.service.before",
             "it set COVALENT_SERVER_IFACE_ANY=1",
         ],
     )?;
@@ -213,7 +213,7 @@ fn what_is_in_a_home_is_brought(machine: &Machine, own: &[String]) -> Result<()>
     expect(
         &machine.sh("covalentctl adopt /srv/link")?,
         1,
-        &["is no folder"],
+        &["is not a folder"],
     )?;
 
     // Cut off in the middle, and typed again.
@@ -277,7 +277,7 @@ fn of_an_earlier_covalent_becomes_rpms() -> Result<()> {
         &[
             "took over /var/lib/covalent: ",
             "it is now /opt/virtualenvs/covalent.before-",
-            "the unit of before is /var/lib/covalentctl/covalent.service.before",
+            "the previous unit is now /var/lib/covalentctl/covalent.service.before",
         ],
     )?;
     ensure!(property(&machine, "UnitFileState")? == "enabled", "{said}");
@@ -315,7 +315,7 @@ fn that_runs_from_a_unit_below_etc_goes_on_until_it_is_adopted() -> Result<()> {
     )?;
     let said = [
         "to do: /etc/systemd/system/covalent.service is moved aside",
-        "the unit of before is /etc/systemd/system/covalent.service.before-adopt-",
+        "the previous unit is now /etc/systemd/system/covalent.service.before-adopt-",
     ];
     expect(
         &machine.script("covalentctl adopt").limit(LIMIT).run()?,

@@ -18,7 +18,7 @@ fn without_wheels_and_without_a_network_the_error_says_what_to_install() -> Resu
     let refused = machine.sh(&format!("apt-get install --yes {DIST}/covalent_*.deb"))?;
     ensure!(refused.code() == Some(100), "{refused}");
     for part in [
-        "could not be had from the package index",
+        "could not get the wheels from the package index",
         "apt-get install covalent-wheels",
     ] {
         ensure!(

@@ -179,7 +179,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
         "BAD   disk: /var/lib/covalent/run has",
         "BAD   localhost: ",
         "Next: add the line \"127.0.0.1 localhost\" to /etc/hosts",
-        "BAD   index: the package index gives no good answer: ",
+        "BAD   index: the package index does not answer properly: ",
         "Next: correct url = ..., or name the way out with proxy = ...",
         "BAD   packages: click: /opt/virtualenvs/.covalent/",
         "click/core.py is not what was installed",

@@ -95,7 +95,7 @@ class Rewrite(unittest.TestCase):
                 self.path.write_text(json.dumps(wrong))
                 with self.assertLogs("covalent_service", logging.WARNING) as logs:
                     new = self.rewrite()
-                self.assertIn(f"{name} is no table", logs.output[0])
+                self.assertIn(f"{name} is not a table", logs.output[0])
                 self.assertEqual(new["dask"], {"cores": 2})
                 self.assertIn(new.get("executors"), (None, {"dask": {"log_stdout": "a"}}))
 

@@ -31,12 +31,12 @@ use crate::system::systemd;
 use crate::system::terminal::one_line;
 use crate::unprivileged::{self, Revision};
 
-/// Show how the server and its environment are
+/// Show the state of the server and its environment
 ///
-/// Exits with 0 if there is an environment, with 10 if there is none.
+/// The exit status is 0 if there is an environment, and 10 if there is none.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// Print one JSON object instead; its fields stay what they are, and new ones may come
+    /// Print one JSON object instead; its fields keep their meaning, and new ones may be added
     #[arg(long)]
     json: bool,
 }

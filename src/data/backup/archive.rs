@@ -92,7 +92,7 @@ pub(super) fn read_manifest(host: &Host, archive: &Path) -> Result<Manifest> {
             Failure::error(
                 Kind::Unknown,
                 format!(
-                    "{} is no backup that this covalentctl has made: {}",
+                    "{} is not a backup that this covalentctl has made: {}",
                     archive.display(),
                     match output.stderr.trim() {
                         "" => "its backup.json is of another version",

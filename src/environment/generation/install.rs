@@ -67,7 +67,7 @@ impl Installer<'_> {
                 }
                 // Whatever it is: what somebody did by hand must not keep the rest away.
                 Err(error) => progress.warn(&format!(
-                    "{} had been installed by hand and can't be had again: {error:#}\n  \
+                    "{} had been installed by hand and is no longer available: {error:#}\n  \
                      Next: covalentctl add NAME, once a source has it",
                     resolve::sentence(carried)
                 )),

@@ -99,7 +99,7 @@ fn difference(file: &Path, contents: &[(String, u64)]) -> Option<&'static str> {
         return Some("is missing");
     };
     if !metadata.is_file() {
-        return Some("is no file");
+        return Some("is not a file");
     }
     let mut same_size = contents
         .iter()

@@ -50,12 +50,8 @@ pub struct Generation {
     pub manifest: Manifest,
 }
 
-fn missing(host: &Host, why: &str) -> Error {
-    Failure::error(
-        Kind::NoEnvironment,
-        format!("{} {why}", host.environment().display()),
-        "sudo covalentctl apply",
-    )
+fn missing(message: String) -> Error {
+    Failure::error(Kind::NoEnvironment, message, "sudo covalentctl apply")
 }
 
 impl Generation {
@@ -66,18 +62,20 @@ impl Generation {
 
     /// The active one, or an error that says how to make one.
     pub fn required(host: &Host) -> Result<Generation> {
-        Generation::active(host).ok_or_else(|| missing(host, "is no environment"))
+        let path = host.environment();
+        Generation::active(host)
+            .ok_or_else(|| missing(format!("there is no environment at {}", path.display())))
     }
 
     /// The active one; fails if there is none, or if its interpreter is gone.
     pub fn usable(host: &Host) -> Result<Generation> {
         let generation = Generation::required(host)?;
         if !generation.has_interpreter() {
-            let path = generation.manifest.interpreter.path.display();
-            return Err(missing(
-                host,
-                &format!("was made for {path}, which is gone"),
-            ));
+            return Err(missing(format!(
+                "{} was made for {}, which is gone",
+                host.environment().display(),
+                generation.manifest.interpreter.path.display()
+            )));
         }
         Ok(generation)
     }

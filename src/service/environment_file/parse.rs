@@ -45,7 +45,7 @@ pub(super) fn parse(
             Ok((name, _)) => problems.push(harmful(
                 line,
                 format!(
-                    "{name:?} is no name of a variable: letters, digits and '_', no digit first, \
+                    "{name:?} is not a variable name: letters, digits and '_', no digit first, \
                      no word such as \"export\" before it"
                 ),
             )),
@@ -279,11 +279,11 @@ mod tests {
     fn what_systemd_would_drop_is_a_problem_with_its_line() {
         for (text, line, part) in [
             ("A=1\nB\nC=3", 2, "no '='"),
-            ("export A=1", 1, "no name"),
-            ("1A=2", 1, "no name"),
+            ("export A=1", 1, "not a variable name"),
+            ("1A=2", 1, "not a variable name"),
             ("A=1\nB=\"2\nC=3", 2, "never closed"),
             ("A='", 1, "never closed"),
-            ("\u{feff}A=1", 1, "no name"),
+            ("\u{feff}A=1", 1, "not a variable name"),
             ("A=1\nB=2\0", 2, "the whole file"),
         ] {
             let (_, problems) = read(text);

@@ -228,5 +228,5 @@ fn seconds(machine: &Machine, script: &str) -> Result<f64> {
     let said = machine.ok(script)?;
     said.trim()
         .parse()
-        .with_context(|| format!("{said:?} is no number"))
+        .with_context(|| format!("{said:?} is not a number"))
 }

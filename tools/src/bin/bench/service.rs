@@ -66,7 +66,7 @@ impl Service {
             .ok()?;
         said.trim()
             .parse()
-            .with_context(|| format!("{said:?} is no number"))
+            .with_context(|| format!("{said:?} is not a number"))
     }
 
     /// Runs a workflow to its end.
