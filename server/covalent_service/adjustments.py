@@ -77,6 +77,22 @@ def percent_in_address(datastore: Any) -> None:
     datastore.get_alembic_config = get_escaped
 
 
+def alembic_search_path(datastore: Any) -> None:
+    """Covalent has Alembic put the working directory first on the module search path.
+
+    Tasks write there: what they leave would be imported in place of Python's own modules.
+    """
+    get_config = datastore.get_alembic_config
+
+    @functools.wraps(get_config)
+    def get_without(store: Any, *arguments: Any, **options: Any) -> Any:
+        config = get_config(store, *arguments, **options)
+        config.set_main_option("prepend_sys_path", "")
+        return config
+
+    datastore.get_alembic_config = get_without
+
+
 def new_workflows_stay(dispatcher: Any) -> None:
     """Covalent cancels, as it ends, what a client has sent and is about to start.
 

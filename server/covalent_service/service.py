@@ -132,6 +132,7 @@ class _Service:
             from covalent_ui.api.v1.database.config import db  # noqa: F401 # the pages' own
 
             adjustments.percent_in_address(type(workflow_db))
+            adjustments.alembic_search_path(type(workflow_db))
             self._store = workflow_db
             # Alembic looks there as well.
             database.prepare(workflow_db, self._settings, self._unproven)

@@ -60,6 +60,26 @@ class PercentInAddress(unittest.TestCase):
         self.assertEqual(self.store.db_URL, self.ADDRESS)
 
 
+class AlembicSearchPath(unittest.TestCase):
+    def setUp(self):
+        self.datastore = type("DataStore", (datastore.DataStore,), {})
+        self.store = self.datastore.__new__(self.datastore)
+        self.store.db_URL = "sqlite+pysqlite:///x"
+        before = list(sys.path)
+        self.addCleanup(lambda: sys.path.__setitem__(slice(None), before))
+
+    def search_path(self):
+        self.store.current_head()
+        return sys.path
+
+    def test_covalent_still_puts_the_working_directory_first(self):
+        self.assertEqual(self.search_path()[0], ".")
+
+    def test_adjusted(self):
+        adjustments.alembic_search_path(self.datastore)
+        self.assertNotIn(".", self.search_path())
+
+
 class TarFilter(unittest.TestCase):
     def test_covalent_still_unpacks_sublattices_with_the_filter(self):
         self.assertIn('filter="tar"', inspect.getsource(local_dispatcher.untar_staging_dir))

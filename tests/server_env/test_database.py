@@ -47,7 +47,7 @@ class Server(unittest.TestCase):
         self.settings = types.SimpleNamespace(home=home, data_dir=home / "data")
         self.unproven = Unproven(home)
         self.migrate = self.replaced(database, "_migrate")
-        self.put_right = self.replaced(database.places, "put_right")
+        self.put_right = self.replaced(database.stored_paths, "put_right")
 
     def replaced(self, owner, name):
         patch = mock.patch.object(owner, name)

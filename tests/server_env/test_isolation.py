@@ -114,7 +114,14 @@ class LeftBehind(unittest.TestCase):
         ]
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            for module in ("sitecustomize", "usercustomize", "multiprocessing", "pickle", "toml"):
+            for module in (
+                "sitecustomize",
+                "usercustomize",
+                "multiprocessing",
+                "pickle",
+                "toml",
+                "json",
+            ):
                 (folder / f"{module}.py").write_text(trap)
             (folder / "trap.pth").write_text(f"import os; open({str(report)!r}, 'a').close()\n")
         return report, os.pathsep.join(map(str, folders))
