@@ -97,11 +97,12 @@ pub fn apply(host: &Host, request: &Request, progress: &Progress) -> Result<Opti
     apply_in_turn(host, request, progress, &turn)
 }
 
-/// Whether nothing is left to do beside the active generation.
+/// Whether nothing is left to do beside the active generation, nor to take back.
 fn is_tidy(host: &Host, active: &Generation, state: &State) -> bool {
     // Settings that can't be read keep nothing from being removed later.
     let keep = Settings::read(host).map_or(usize::MAX, |settings| settings.generations);
-    !generation::is_incomplete(active)
+    !host.requirements_before().exists()
+        && !generation::is_incomplete(active)
         && !generation::is_untidy(host, keep, state.previous.as_deref())
 }
 

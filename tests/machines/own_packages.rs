@@ -64,7 +64,11 @@ fn they_come_stay_are_renewed_and_go() -> Result<()> {
     run_workflows(&machine, Some("tasks"))?;
 
     machine.ok("covalentctl remove greeter by-hand")?;
-    expect(&machine.sh("covalentctl run -- greeter")?, 127, &["greeter"])?;
+    expect(
+        &machine.sh("covalentctl run -- greeter")?,
+        127,
+        &["greeter"],
+    )?;
     let now = machine.ok("readlink /opt/virtualenvs/covalent")?;
     ensure!(now != first);
     machine.ok("covalentctl rollback")?;

@@ -288,7 +288,7 @@ fn behind_a_proxy(machine: &Machine) -> Result<()> {
 
 /// An account that the host of a container chose, without a name and with a folder.
 fn in_a_container_of_any_account(machine: &Machine) -> Result<()> {
-    machine.ok("systemctl stop covalent; install -d -o 54321 -g 54321 /srv/any")?;
+    machine.ok("systemctl stop covalent; install -d -o 54321 -g 54321 /srv/any; chmod 0644 /etc/covalent/covalent.env")?;
     let serve = |home: &str| {
         format!(
             "setpriv --reuid 54321 --regid 54321 --clear-groups \
@@ -306,7 +306,9 @@ fn in_a_container_of_any_account(machine: &Machine) -> Result<()> {
     ))?;
     wait_for_answer(machine, 48008)?;
     run_workflows(machine, Some("tasks,local,sublattice"))?;
-    machine.ok("systemctl stop any; systemctl start covalent")?;
+    machine.ok(
+        "chmod 0640 /etc/covalent/covalent.env; systemctl stop any; systemctl start covalent",
+    )?;
     wait_for_answer(machine, 48008)
 }
 
