@@ -49,11 +49,11 @@ const PLANT: &str = "
 
 /// Makes the account's database say that it is of this revision, and a folder that leads out.
 const REVISION: &str = "
-    database=/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite
-    mkdir -p $database.x
-    python3 -I -c 'import sqlite3, sys
-with sqlite3.connect(sys.argv[1]) as database:
-    database.execute(\"UPDATE alembic_version SET version_num = ?\", [sys.argv[2]])' $database \"$1\"";
+    exec python3 -I -c 'import os, sqlite3, sys
+database = \"/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite\"
+os.makedirs(database + \".x\", exist_ok=True)
+with sqlite3.connect(database) as opened:
+    opened.execute(\"UPDATE alembic_version SET version_num = ?\", [sys.argv[1]])' \"$1\" $0";
 
 /// What root did for a way back to an earlier database: a link with the revision in its name.
 const LINK_BY_REVISION: &str = "
@@ -98,14 +98,13 @@ const VERBS: [(&str, &[i32]); 17] = [
 
 type Counts = BTreeMap<String, u64>;
 
-/// Runs a script as the account, outside of the sandbox.
+/// Runs a script as the account, outside of the sandbox. The adversary's folder in its command line
+/// tells the adversary that it is not root's.
 fn as_account(machine: &Machine, script: &str, argument: &str) -> Result<String> {
-    machine
-        .script(
-            "exec setpriv --reuid=covalent --regid=covalent --clear-groups sh -ec \"$1\" sh \"$2\"",
-        )
-        .arguments([script, argument])
-        .ok()
+    let start = "exec setpriv --reuid=covalent --regid=covalent --clear-groups \
+                 sh -ec \"$1\" \"$2\" \"$3\"";
+    let words = [script, FOLDER, argument];
+    machine.script(start).arguments(words).ok()
 }
 
 fn counts(machine: &Machine, name: &str) -> Result<Counts> {
@@ -386,7 +385,7 @@ fn while_it_starts_and_is_upgraded(machine: &Machine) -> Result<(u64, u64)> {
     verb(machine, &format!("restore {}", archive.trim()), &[0])?;
     verb(machine, "restart", &[0])?;
     machine.ok("covalentctl add greeter")?;
-    verb(machine, "rollback", &[0])?;
+    verb(machine, "rollback", &[0, 12])?;
     machine.ok("systemctl restart covalent")?;
     nothing_was_taken(machine, &before)?;
     Family::Deb.install(machine, UPGRADE)?;
@@ -400,10 +399,14 @@ fn while_it_starts_and_is_upgraded(machine: &Machine) -> Result<(u64, u64)> {
     ensure!(settled(machine, "successes")?.is_empty());
     machine.ok("apt-get purge --yes covalent; systemctl stop adversary 2>/dev/null || true")?;
     ensure!(!machine.exists("/etc/adversary")?);
-    let archive = machine.ok("cat /var/backups/covalent-*.tar* | (zstd -dc 2>/dev/null || cat)")?;
+    let found = machine.ok(
+        "for archive in /var/backups/covalent-*.tar*; do
+             tar --extract --to-stdout --file \"$archive\" | grep --text --count s3cret-of-root || true
+         done",
+    )?;
     ensure!(
-        !archive.contains(SECRET),
-        "a purge archives what a link leads to"
+        found.lines().count() > 0 && found.lines().all(|count| count == "0"),
+        "a purge archives what a link leads to: {found}"
     );
     ensure!(machine.ok("cat /root/secret")?.trim() == SECRET);
     Ok((attempts.values().sum(), controls))

@@ -166,7 +166,6 @@ fn the_faster_dispatcher_leaves_the_same_records() -> Result<()> {
     Ok(())
 }
 
-/// As Covalent 0.238 had it.
 /// The unit starts again until the database answers; nothing has a limit that minutes would reach.
 fn one_that_is_away_is_waited_for(machine: &Machine) -> Result<()> {
     machine.ok("systemctl stop postgresql; systemctl restart --no-block covalent")?;
@@ -181,10 +180,15 @@ fn one_that_is_away_is_waited_for(machine: &Machine) -> Result<()> {
     run_workflows(machine, Some("tasks"))
 }
 
+/// As Covalent 0.238 had it.
 fn an_older_one_is_migrated(machine: &Machine) -> Result<()> {
     machine.write_file("/srv/downgrade.py", DOWNGRADE, 0o644)?;
+    // `covalentctl run` keeps the address from what it runs.
     machine.ok("systemctl stop covalent
-         covalentctl run -- python /srv/downgrade.py")?;
+         . /etc/covalent/covalent.env
+         HOME=/var/lib/covalent COVALENT_DATABASE_URL=$COVALENT_DATABASE_URL \\
+             setpriv --reuid=covalent --regid=covalent --clear-groups \\
+             /opt/virtualenvs/covalent/bin/python /srv/downgrade.py")?;
     ensure!(ask(machine, REVISION)? == "7b40a55c0752");
     machine.ok("systemctl start covalent")?;
     ensure!(ask(machine, REVISION)? == NEWEST_REVISION);
