@@ -185,7 +185,7 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
         "click/core.py is not what was installed",
         "Next: sudo covalentctl apply --rebuild",
         "BAD   data: the account covalent can't write /var/lib/covalent/",
-        "Next: sudo chown covalent:covalent /var/lib/covalent/.local",
+        "Next: sudo chown -hR covalent:covalent /var/lib/covalent; sudo covalentctl run -- chmod",
         "warn  sockets: a process of the account covalent listens on 0.0.0.0:9999",
         "Next: ss -ltnp names it",
     ];

@@ -81,8 +81,8 @@ def attack(folder):
                 program = open(f"{process}/cmdline").read()
             except OSError:
                 continue
-            if folder in program:
-                continue  # this one's parent
+            if folder in program or not program:
+                continue  # this one's parent, the test's own, or not started yet
             attempts["children seen"] += seen == 0
             for attempt in hunts:
                 attempts[attempt.__name__] += 1
