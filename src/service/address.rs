@@ -42,9 +42,13 @@ impl Address {
     /// what the file says.
     pub fn now(host: &Host) -> Address {
         let status = systemd::show(host, &["StatusText"]).remove("StatusText");
-        status
-            .and_then(|status| Address::parse(status.strip_prefix(SERVING)?))
-            .unwrap_or_else(|| Address::of(host))
+        Address::told(host, &status.unwrap_or_default())
+    }
+
+    /// The same for whoever has asked already for the unit's `StatusText`.
+    pub fn told(host: &Host, status: &str) -> Address {
+        let address = status.strip_prefix(SERVING).and_then(Address::parse);
+        address.unwrap_or_else(|| Address::of(host))
     }
 
     fn parse(text: &str) -> Option<Address> {

@@ -160,7 +160,7 @@ impl Report {
         let mut shown = systemd::show(host, &names);
         let [active, enabled, since, status, main_process] =
             names.map(|name| shown.remove(name).unwrap_or_default());
-        let address = Address::now(host);
+        let address = Address::told(host, &status);
         let running = match active.as_str() {
             // Without systemd it may run all the same.
             "active" | "" => api::running(&address, NAMES).ok(),
