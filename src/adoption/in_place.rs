@@ -1,5 +1,5 @@
-//! What is at the server's own places and belongs to somebody else, as to the root that ran the server
-//! of before.
+//! What is at the server's own places and belongs to somebody else, such as the root that ran the
+//! previous server.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ fn is_ones_own(path: &Path) -> bool {
     above.any(|above| SHARED.iter().any(|shared| above == Path::new(shared)))
 }
 
-/// Does what the plan says, with the server of before stopped meanwhile. It is started again, if it ran,
+/// Does what the plan says, with the previous server stopped meanwhile. If it ran, it is started again
 /// as the package's.
 pub fn adopt(host: &Host, plan: &Plan, progress: &Progress) -> Result<()> {
     let account = Account::service(host)?

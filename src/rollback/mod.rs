@@ -125,8 +125,8 @@ fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Hel
     })
 }
 
-/// Before the unit's start: if the one before failed because of a migration, makes the environment
-/// and the database of before the active ones. Where there is no way back, the failure is returned.
+/// Before the unit's start: if the last one failed because of a migration, makes the previous
+/// environment and the previous database the active ones. If there is no way back, returns the failure.
 pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     if starts::failed(host, Generation::active(host).as_ref()).is_none() {
         return Ok(());
