@@ -38,6 +38,7 @@ class Cluster:
         adjustments.cluster_stays(app_dask)
         adjustments.worker_preload("covalent_service.worker")
         adjustments.idle_cluster()
+        adjustments.workers_share_memory()
         self._news, far_end = Pipe(duplex=False)
         self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
 

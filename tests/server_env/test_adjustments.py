@@ -27,6 +27,7 @@ import own_home  # noqa: F401
 
 # isort: split
 import dask.config
+import distributed.utils
 from covalent._dispatcher_plugins import local as local_dispatcher
 from covalent_dispatcher._db import datastore
 from covalent_dispatcher._service import app_dask
@@ -398,6 +399,31 @@ class IdleCluster(unittest.TestCase):
             adjustments.idle_cluster()
             self.addCleanup(dask.config.defaults.pop)
             self.assertEqual(list(self.settings().values()), [False, "1s", "5s"])
+
+
+class WorkersShareMemory(unittest.TestCase):
+    METHOD = "distributed.worker.multiprocessing-method"
+
+    def test_dask_still_starts_each_worker_afresh(self):
+        self.assertEqual(dask.config.get(self.METHOD), "spawn")
+        self.assertFalse(distributed.utils._forkserver_preload_set)
+
+    def test_are_forked_but_where_the_administrator_says_how(self):
+        before = copy.deepcopy(dask.config.get("distributed"))
+        for theirs, found in ((None, "forkserver"), ("fork", "fork")):
+            with self.subTest(theirs=theirs), dask.config.set({"distributed": before}):
+                if theirs:
+                    dask.config.set({self.METHOD: theirs})
+                with (
+                    mock.patch("multiprocessing.set_forkserver_preload") as preload,
+                    mock.patch("distributed.utils._forkserver_preload_set", False),
+                ):
+                    adjustments.workers_share_memory()
+                    # As a nanny does it, which then leaves the list alone.
+                    method = distributed.utils.get_mp_context().get_start_method()
+                self.addCleanup(dask.config.defaults.pop)
+                self.assertEqual(method, found)
+                preload.assert_called_once_with(adjustments.SHARED_BY_WORKERS)
 
 
 class Configuration(unittest.TestCase):
