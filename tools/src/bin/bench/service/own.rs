@@ -6,7 +6,8 @@ use machine::packages::wait_for_answer;
 
 use super::Service;
 
-/// The unit of its guide, with an environment and data of its own.
+/// The unit of its guide, with an environment and data of its own. The limit is not the guide's:
+/// Covalent opens a connection for each task and closes none, and fails at a thousand without it.
 const UNIT: &str = "\
 [Unit]
 Description=Covalent, as its own instructions start it
@@ -22,6 +23,7 @@ ExecStartPre=-/opt/virtualenvs/own/bin/covalent stop
 ExecStart=/opt/virtualenvs/own/bin/covalent start
 ExecStop=/opt/virtualenvs/own/bin/covalent stop
 TimeoutStopSec=10
+LimitNOFILE=65536
 ";
 
 /// Its service, beside ours on the same machine.
@@ -30,6 +32,9 @@ pub const OWN: Service = Service {
     port: 48009,
     python: "/opt/virtualenvs/own/bin/python",
 };
+
+/// Where it keeps its database.
+pub const OWN_DATABASE: &str = "/var/lib/own/.local/share/covalent/dispatcher_db.sqlite";
 
 /// Makes it from the same versions as ours, compiled as pip does it, and starts it once.
 pub fn install(machine: &Machine) -> Result<()> {
