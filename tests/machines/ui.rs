@@ -47,6 +47,8 @@ fn page(machine: &Machine, address: &str, picture: &str) -> Result<Page> {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            // It asks its maker what each field of a form is for.
+            "--disable-features=AutofillServerCommunication",
         ])
         .args([
             "--window-size=1400,900",
