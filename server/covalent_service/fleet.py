@@ -51,8 +51,9 @@ class Fleet(SchedulerPlugin):
         """Called by Dask, once it listens for this machine."""
         self._scheduler = scheduler
         self._admission.guard(scheduler)
-        scheduler.handlers.update(report=self._report, end_task=self._end_task)
+        scheduler.handlers["report"] = self._report
         news = scheduler.stream_handlers
+        news["end-task"] = self._end_task
         news["worker-status-change"] = self._unless_draining(news["worker-status-change"])
         self._watch = asyncio.create_task(self._watch_folder())
 
@@ -200,7 +201,7 @@ class Fleet(SchedulerPlugin):
             )
             self._scheduler.transitions(more, stimulus)
 
-    async def _end_task(self, key: str) -> None:
+    def _end_task(self, key: str, client: str) -> None:
         """End the process that runs a task which is about to be cancelled; it gets no other first."""
         task = self._scheduler.tasks.get(key)
         worker = task.processing_on if task else None
