@@ -1,5 +1,6 @@
 """Loaded by each Dask worker of a fleet as it starts, in place of `worker.py`."""
 
+import logging
 import os
 from typing import Any
 
@@ -8,6 +9,9 @@ from covalent_service import adjustments, environment, joined, memory, packages,
 joined.register()  # before the worker looks for its scheduler
 pages.close()
 memory.offer_this_process()
+# What becomes of its connection, the launcher says in a sentence; of its memory, Dask does.
+logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+logging.getLogger("distributed.worker.memory").setLevel(logging.WARNING)
 
 
 async def dask_setup(worker: Any) -> None:
