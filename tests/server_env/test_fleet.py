@@ -129,6 +129,13 @@ class Port(FleetCase):
             wait_for(lambda: "cannot listen for the fleet" in self.server.output)
         wait_for(self.listens)
 
+    def test_is_closed_where_answers_would_have_to_be_unpickled(self):
+        self.server.stop()
+        self.server.start(COVALENT_USE_OLD_DASK="1")
+        self.server.list("w1")
+        wait_for(lambda: "COVALENT_USE_OLD_DASK takes pickled results" in self.server.output)
+        self.assertFalse(self.listens())
+
 
 class Work(FleetCase):
     def test_every_kind_of_workflow(self):
