@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.error
 from pathlib import Path
 
 import own_home  # noqa: F401
@@ -65,6 +66,26 @@ def workflow(): return [where() for _ in range({count})]
 
 print(ct.dispatch(workflow)())
 """
+UNPICKLED = '''
+import covalent as ct
+
+CODE = """
+import os, sys
+with open({file!r}, "a") as file:
+    print(os.environ["HOME"], *sys.argv, file=file)
+"""
+
+class Noted:
+    def __reduce__(self): return exec, (CODE,)
+
+@ct.electron
+def make(): return Noted()
+
+@ct.lattice
+def workflow(): return make()
+
+print(ct.dispatch(workflow)())
+'''
 MINUTES = 600
 
 
@@ -446,6 +467,19 @@ class Pickled(FleetCase):
                 protocol.dumps({"op": "x", "data": ToPickle(Touch(mark))}), deserialize=False
             )
             self.assertTrue(mark.exists())
+
+    def test_the_server_unpickles_no_result(self):
+        worker = self.joined()
+        file = self.server.home / "unpickled"
+        dispatch = self.server.client(UNPICKLED.format(file=str(file)))
+        wait_for(lambda: self.server.status_of(dispatch) == "COMPLETED", 60)
+        for detail in ("result", "value", "inputs", "info", "function_string"):
+            path = f"/api/v1/dispatches/{dispatch}/electron/0/details/{detail}"
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.server.get(path)
+        # What Covalent does after the last task, a worker does as well.
+        homes = {line.split()[0] for line in file.read_text().splitlines()}
+        self.assertEqual(homes, {str(worker.home)})
 
     def send(self, worker, value):
         from distributed.comm import connect
