@@ -84,9 +84,8 @@ class Fleet(SchedulerPlugin):
         certificates = self._admission.backend.identity.state() if names else None
         if certificates != self._certificates:
             self._stop_listening()
-            if certificates and not await self._listen():
-                return
-            self._certificates = certificates
+            listens = bool(certificates) and await self._listen()
+            self._certificates = certificates if listens else None
         self._drain(names.keys() & (_contents(folder / "draining").keys() | self._asked_to_drain))
         self._roll.write(
             {

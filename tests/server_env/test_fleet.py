@@ -148,6 +148,7 @@ class Port(FleetCase):
         with socket.create_server(("127.0.0.1", self.server.fleet_port)):
             self.server.list("w1")
             wait_for(lambda: "cannot listen for the fleet" in self.server.output)
+            wait_for(lambda: self.server.state("w1") == "gone")
         wait_for(self.listens)
 
     def test_is_closed_where_answers_would_have_to_be_unpickled(self):
