@@ -133,10 +133,10 @@ class Membership:
         while not self._stop.is_set():
             if any(nanny.status not in PRESENT for nanny in self._nannies):
                 raise Lost("the connection to the server is lost")
-            if all(nanny.is_alive() for nanny in self._nannies):
+            if all(map(_is_registered, self._nannies)):
                 whole = time.monotonic()
-            elif time.monotonic() - whole > START_TIMEOUT:  # Dask has given up on it
-                raise Lost("a process that ended did not start again")
+            elif time.monotonic() - whole > START_TIMEOUT:  # such as after an upgrade beneath it
+                raise Lost("a process that ended does not come back")
             wanted = mark.exists()
             if wanted != drained or time.monotonic() - asked > REPORT_INTERVAL:
                 drained, asked = wanted, time.monotonic()
@@ -157,6 +157,10 @@ class Membership:
             return f"draining: {report['busy']} of {report['slots']} busy"
         tasks = "1 task" if report["slots"] == 1 else f"{report['slots']} tasks"
         return f"{tasks} at a time for {self._settings.server}"
+
+
+def _is_registered(nanny: Any) -> bool:
+    return nanny.process is not None and nanny.process.status == Status.running
 
 
 def _share(processes: int) -> int:
