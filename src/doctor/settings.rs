@@ -4,6 +4,7 @@ use super::verdict::{Verdict, bad, doubtful, from_error, good};
 use crate::service::environment_file::{EnvironmentFile, Severity};
 use crate::settings::Settings;
 use crate::system::host::Host;
+use crate::system::role::Role;
 
 /// Whether `covalentctl.toml` can be used.
 pub(super) fn settings(host: &Host) -> Verdict {
@@ -13,7 +14,7 @@ pub(super) fn settings(host: &Host) -> Verdict {
     }
 }
 
-/// Whether each line of `covalent.env` does what its author meant.
+/// Whether each line of `covalent.env`, or of a worker's `worker.env`, does what its author meant.
 pub(super) fn environment_file(host: &Host) -> Verdict {
     let file = match EnvironmentFile::read(host) {
         Ok(file) => file,
@@ -25,11 +26,17 @@ pub(super) fn environment_file(host: &Host) -> Verdict {
                 "{} is missing, so the defaults are used",
                 file.path.display()
             ),
-            "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",
+            format!(
+                "install -m 0640 {} /etc/covalent/, unless that is meant",
+                file.shipped()
+            ),
         );
     }
     let lines = |severity| file.describe(severity).join("\n      ");
-    let cure = "correct the file, then: systemctl restart covalent";
+    let cure = format!(
+        "correct the file, then: systemctl restart {}",
+        Role::of(host).service()
+    );
     let (harmful, harmless) = (lines(Severity::Harmful), lines(Severity::Harmless));
     if !harmful.is_empty() {
         bad(harmful, cure)

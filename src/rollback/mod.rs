@@ -39,7 +39,7 @@ pub fn rollback(
         Server::Restart => lifecycle::restart_if_running(host, progress)
             .map(drop)
             .context("restarting the server"),
-        Server::Start => lifecycle::start().context("starting the server"),
+        Server::Start => lifecycle::start(host).context("starting the server"),
         Server::Leave => Ok(()),
     };
     let target = target?;

@@ -1,12 +1,13 @@
-//! The server as the unit runs it: its environment, and how to become it.
+//! The server, or the worker, as the unit runs it: its environment, and how to become it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Seek, Write};
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind, needs_root};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
-use crate::system::systemd::{self, UNIT_FILE, UNIT_NAME};
+use crate::system::role::Role;
+use crate::system::systemd;
 use crate::system::{file, terminal};
 use crate::unprivileged::Child;
 
@@ -41,7 +43,13 @@ const RUNTIME_DIRECTORY: &str = "/run/covalent";
 /// Where tasks start; the launcher goes there by itself.
 const WORKING_DIRECTORY: &str = "/var/lib/covalent/run";
 
-/// Becomes the server; what comes back is why that failed, or, at a terminal without systemd, the
+/// The program of a worker, in the launcher's folder.
+const WORKER_PROGRAM: &str = "worker.py";
+
+/// The variable with the version of the package, which has to be the same on all machines of a fleet.
+const VERSION_VARIABLE: &str = "COVALENT_PACKAGE_VERSION";
+
+/// Becomes the server, or the worker; what comes back is why that failed, or, at a terminal without systemd, the
 /// status that it ended with.
 ///
 /// The interpreter's path is the one inside the generation, so that this server never loads a
@@ -50,13 +58,16 @@ pub fn serve(host: &Host) -> Result<ExitStatus> {
     heed_refusal(host)?;
     let generation = Generation::usable(host)?;
     let mut words: Vec<OsString> = ["-I", "-X", "utf8", "-u"].map(OsString::from).into();
-    words.push(host.launcher().into_os_string());
+    words.push(program(host).into_os_string());
     if stands_in_for_the_unit(host) {
         return in_place_of_the_unit(host, &generation)?
             .args(words)
             .take_place();
     }
     let mut command = Command::in_place(generation.python());
+    if let Some(version) = package_version(host) {
+        command = command.env(VERSION_VARIABLE, version);
+    }
     // The process's own environment is the unit's, if it has one.
     let mut address = std::env::var_os(DATABASE_VARIABLE);
     if !is_the_units(host) {
@@ -75,6 +86,19 @@ pub fn serve(host: &Host) -> Result<ExitStatus> {
             .env(DATABASE_DESCRIPTOR, number.to_string());
     }
     Err(command.args(words).exec())
+}
+
+/// What Python runs: the launcher's folder, or its worker.
+fn program(host: &Host) -> PathBuf {
+    match Role::of(host) {
+        Role::Server => host.launcher(),
+        Role::Worker => host.launcher().join(WORKER_PROGRAM),
+    }
+}
+
+fn package_version(host: &Host) -> Option<String> {
+    let text = fs::read_to_string(host.package_version()).ok()?;
+    Some(text.trim().into())
 }
 
 /// Whether no unit has prepared what the server needs: it never starts it as root.
@@ -127,10 +151,15 @@ fn variables_in_place(host: &Host) -> Result<BTreeMap<String, String>> {
 /// variables. Those that the caller has set count more than those of `covalent.env`.
 fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Child> {
     if systemd::is_running(host) {
+        let role = Role::of(host);
         return Err(Failure::error(
             Kind::Settings,
-            format!("systemd runs here, and starts the server as {UNIT_NAME}"),
-            "sudo systemctl start covalent",
+            format!(
+                "systemd runs here, and starts the {} as {}",
+                role.noun(),
+                role.unit()
+            ),
+            format!("sudo systemctl start {}", role.service()),
         ));
     }
     let account = Account::required(host)?;
@@ -139,6 +168,7 @@ fn in_place_of_the_unit(host: &Host, generation: &Generation) -> Result<Child> {
     chown(&folder, Some(account.uid), Some(account.gid))
         .with_context(|| format!("handing {} over", folder.display()))?;
     let mut variables = variables_in_place(host)?;
+    variables.extend(package_version(host).map(|version| (VERSION_VARIABLE.into(), version)));
     let secret = variables.remove(DATABASE_VARIABLE);
     let secret = secret
         .map(|secret| hand_over(secret.as_ref()))
@@ -197,19 +227,24 @@ pub fn run(host: &Host, words: &[OsString], progress: &Progress) -> Result<ExitS
     with(child, variables).in_foreground(terminal::is_interactive())
 }
 
-/// What the unit sets, and what `covalent.env` does.
+/// What the unit sets, and what `covalent.env` does; on a worker, `worker.env` and what it was told
+/// when it was joined.
 fn variables(host: &Host) -> Result<BTreeMap<String, String>> {
     let file = EnvironmentFile::read(host)?;
-    let unit = unit_environment().map(|(name, value)| (name.into(), value.into()));
-    let own = file.assignments.into_iter();
+    let joined = match file.role {
+        Role::Server => Vec::new(),
+        Role::Worker => EnvironmentFile::of_membership(host),
+    };
+    let unit = unit_environment(file.role).map(|(name, value)| (name.into(), value.into()));
+    let own = joined.into_iter().chain(file.assignments);
     Ok(unit
         .chain(own.map(|assignment| (assignment.name, assignment.value)))
         .collect())
 }
 
-/// What the unit sets before `covalent.env` is read.
-fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let lines = UNIT_FILE.lines();
+/// What the unit sets before the files are read.
+fn unit_environment(role: Role) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = role.unit_file().lines();
     lines.filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
@@ -243,11 +278,15 @@ mod tests {
     fn the_unit_has_the_same_places() {
         let (_, runtime) = RUNTIME_DIRECTORY.rsplit_once('/').unwrap();
         let line = format!("RuntimeDirectory={runtime}");
-        assert!(UNIT_FILE.lines().any(|found| found == line), "{line}");
-        let set: BTreeMap<_, _> = unit_environment().collect();
+        for role in [Role::Server, Role::Worker] {
+            let mut lines = role.unit_file().lines();
+            assert!(lines.any(|found| found == line), "{line}");
+            let set: BTreeMap<_, _> = unit_environment(role).collect();
+            assert_eq!(set["HOME"], "/var/lib/covalent");
+        }
+        let set: BTreeMap<_, _> = unit_environment(Role::Server).collect();
         let cache = set[CACHE_VARIABLE].strip_prefix("sqlite+pysqlite:///");
         let folder = cache.and_then(|cache| cache.rsplit_once('/')).unwrap().0;
         assert_eq!(folder, RUNTIME_DIRECTORY);
-        assert_eq!(set["HOME"], "/var/lib/covalent");
     }
 }

@@ -49,7 +49,7 @@ fn a_drain_that_is_interrupted_leaves_nobody_refused() {
         wait_for("the mark", || tree.path(MARK).exists());
         let (status, said) = end(child, signal);
         assert_eq!(status, Some(14), "{said}");
-        assert!(said.contains("interrupted; the server takes"), "{said}");
+        assert!(said.contains("interrupted; new work is accepted"), "{said}");
         assert!(!tree.path(MARK).exists());
     }
 }

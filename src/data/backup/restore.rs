@@ -80,7 +80,7 @@ pub fn restore(
     drop((staging, turn));
     if was_running {
         // Also after a failure: what is there is complete, old or new.
-        lifecycle::start().context("starting the server")?;
+        lifecycle::start(host).context("starting the server")?;
     }
     placed
 }

@@ -1,4 +1,4 @@
-//! `covalent.env`: read as systemd reads an `EnvironmentFile=` (systemd.exec(5)), and checked.
+//! `covalent.env`, or a worker's `worker.env`: read as systemd reads an `EnvironmentFile=` (systemd.exec(5)), and checked.
 //!
 //! systemd takes what it can and stays silent about the rest; here each oddity is a [`Problem`]
 //! with its line.
@@ -19,6 +19,7 @@ pub use self::problem::{Assignment, Problem, Severity};
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// The systemd from which on a comment ends with its line, whatever is the last character.
@@ -29,6 +30,8 @@ const COMMENTS_END_ALONE: u32 = 254;
 pub struct EnvironmentFile {
     /// Where it is.
     pub path: PathBuf,
+    /// Whose variables it has.
+    pub role: Role,
     /// Its assignments in their order; a later one of the same name counts.
     pub assignments: Vec<Assignment>,
     /// What is wrong with it.
@@ -38,7 +41,8 @@ pub struct EnvironmentFile {
 impl EnvironmentFile {
     /// Reads and checks the file; a missing one is an empty one, as in the unit.
     pub fn read(host: &Host) -> Result<EnvironmentFile> {
-        let path = host.environment_file();
+        let role = Role::of(host);
+        let path = role.environment_file(host);
         let bytes = match read(&path) {
             // A link that leads nowhere was not meant as none, though systemd takes it for that.
             Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Vec::new(),
@@ -60,14 +64,26 @@ impl EnvironmentFile {
         let joins_comments =
             || systemd::version(host).is_some_and(|version| version < COMMENTS_END_ALONE);
         let (assignments, mut problems) = parse::parse(&bytes, &joins_comments);
-        problems.extend(check::check(&assignments));
-        problems.extend(check::hidden(host, &assignments));
+        problems.extend(check::check(role, &assignments));
+        problems.extend(check::hidden(host, role, &assignments));
         problems.sort_by_key(|problem| problem.line);
         Ok(EnvironmentFile {
             path,
+            role,
             assignments,
             problems,
         })
+    }
+
+    /// What `covalentctl join` has written for a worker's unit; nothing where it has not.
+    pub fn of_membership(host: &Host) -> Vec<Assignment> {
+        let bytes = read(&host.membership()).unwrap_or_default();
+        parse::parse(&bytes, &|| false).0
+    }
+
+    /// Where the package has the file as it came.
+    pub fn shipped(&self) -> &'static str {
+        check::shipped(self.role)
     }
 
     /// The value that counts for `name`.
@@ -102,7 +118,10 @@ impl EnvironmentFile {
         Err(Failure::error(
             Kind::Settings,
             harmful.join("\n  "),
-            "correct the file, then: systemctl restart covalent",
+            format!(
+                "correct the file, then: systemctl restart {}",
+                self.role.service()
+            ),
         ))
     }
 }
