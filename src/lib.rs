@@ -8,12 +8,12 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod adoption;
-#[allow(dead_code, reason = "the fleet and covalent-https, which come next, use it")]
 mod certificates;
 pub mod cli;
 mod data;
 mod doctor;
 mod environment;
+mod fleet;
 mod rollback;
 mod service;
 mod settings;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::require_root;
+use super::role::require_server;
 use crate::adoption::{self, Brought, Plan};
 use crate::service::{address::Address, api};
 use crate::system::host::Host;
@@ -32,6 +33,7 @@ pub struct Adopt {
 
 impl Adopt {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "what is to be taken over is on the server")?;
         require_root(host)?;
         let progress = Progress::interactive();
         let plan = Plan::of(host)?;

@@ -43,7 +43,7 @@ impl List {
         let active = Generation::active(host);
         let files = Files::find(host)?;
         let mut rows = own(host, &files, active.as_ref())?;
-        rows.extend(plugins(&files, active.as_ref()));
+        rows.extend(plugins(host, &files, active.as_ref()));
         if self.json {
             let json = serde_json::to_string_pretty(&rows).context("writing the list as JSON")?;
             print::answer(format_args!("{json}\n"))?;
@@ -114,6 +114,16 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
             }
         }
     }
+    if let Some(servers) = files.locks.iter().find(|lock| **lock == host.server_lock()) {
+        for requirement in named(std::slice::from_ref(servers))? {
+            let there = version(active, &requirement.name);
+            rows.push(Row::new(
+                &requirement.name,
+                there,
+                "the server's, for its workers",
+            ));
+        }
+    }
     for name in State::read(host)?.carried.keys() {
         if !rows.iter().any(|row| row.name == *name) {
             let because = "installed by hand, carried over";
@@ -124,8 +134,9 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
 }
 
 /// The plugins that packages of the system have brought.
-pub(super) fn plugins(files: &Files, active: Option<&Generation>) -> Vec<Row> {
-    let locks = files.locks.iter().skip(1);
+pub(super) fn plugins(host: &Host, files: &Files, active: Option<&Generation>) -> Vec<Row> {
+    let servers = host.server_lock();
+    let locks = files.locks.iter().skip(1).filter(|lock| **lock != servers);
     locks
         .map(|lock| {
             let name = lock.file_stem().unwrap_or_default().to_string_lossy();

@@ -2,19 +2,25 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::RangeInclusive;
 
 use super::verdict::{
     Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped,
 };
+use crate::fleet::listening_port;
 use crate::service::address::Address;
 use crate::service::api;
 use crate::service::environment_file::EnvironmentFile;
 use crate::system::account::{self, Account};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// The kernel's tables of TCP sockets (proc_pid_net(5)).
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// The ports of a worker where `worker.env` sets none.
+const WORKER_PORTS: RangeInclusive<u16> = 48010..=48109;
 
 /// `TCP_LISTEN` there.
 const LISTENING: &str = "0A";
@@ -105,6 +111,7 @@ pub(super) fn sockets(host: &Host) -> Verdict {
     }
     let is_open = file.is_ok_and(|file| is_open(&file));
     let port = Address::of(host).port;
+    let fleet = fleet_ports(host);
     let tables = TABLES.map(|table| fs::read_to_string(host.path(table)).unwrap_or_default());
     let listening = tables
         .iter()
@@ -112,6 +119,7 @@ pub(super) fn sockets(host: &Host) -> Verdict {
     let reachable: Vec<String> = listening
         .filter(|place| !place.ip().is_loopback())
         .filter(|place| !(is_open && place.port().to_string() == port))
+        .filter(|place| !fleet.contains(&place.port()))
         .map(|place| place.to_string())
         .collect();
     match reachable.is_empty() {
@@ -126,6 +134,32 @@ pub(super) fn sockets(host: &Host) -> Verdict {
              systemctl restart covalent ends it",
         ),
     }
+}
+
+/// The ports where the account listens for its fleet: over TLS, and only to those that are in it.
+fn fleet_ports(host: &Host) -> RangeInclusive<u16> {
+    let is_in_one = host.fleet().join("ca.crt").exists();
+    match Role::of(host) {
+        _ if !is_in_one => RangeInclusive::new(1, 0),
+        Role::Server => {
+            let port = listening_port(host);
+            port..=port
+        }
+        Role::Worker => worker_ports(host),
+    }
+}
+
+/// What `COVALENT_WORKER_PORTS` says, whose default is in `worker.env`.
+fn worker_ports(host: &Host) -> RangeInclusive<u16> {
+    let file = EnvironmentFile::read(host).ok();
+    let set = file
+        .as_ref()
+        .and_then(|file| file.get("COVALENT_WORKER_PORTS"));
+    let range = set.and_then(|set| {
+        let (first, last) = set.split_once('-')?;
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    range.unwrap_or(WORKER_PORTS)
 }
 
 /// Where processes of this user listen.

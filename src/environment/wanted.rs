@@ -30,6 +30,8 @@ pub struct Wanted {
     pub locks: Vec<RequirementFile>,
     /// As in [`Files`].
     pub requirements: Vec<RequirementFile>,
+    /// As in [`Files`].
+    pub wheels_only: bool,
     /// What somebody installed by hand, and what nobody has made permanent or removed since.
     pub carried: Versions,
     /// A digest of all of it, in hexadecimal digits.
@@ -79,6 +81,7 @@ impl Wanted {
             interpreter,
             locks,
             requirements,
+            wheels_only: files.wheels_only,
             carried,
             fingerprint,
         })

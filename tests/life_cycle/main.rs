@@ -7,6 +7,7 @@ mod backups;
 mod doctor;
 mod drain;
 mod environment;
+mod fleet;
 mod generations;
 mod own_packages;
 mod printing;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::fleet;
 use crate::tree::{Tree, busy_server};
 
 const DOCUMENT: &str = include_str!("../../docs/status.md");
@@ -172,6 +173,9 @@ fn the_json_is_what_the_document_says() {
     let workflow = r#"{"dispatch_id": "b", "lattice_name": "v"}"#;
     let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
     tree.write(INTERRUPTED, &interrupted);
+    let line = fleet::add(&tree, "gpu1");
+    let report = r#"{"workers": {}, "waiting": {"GPU": 1}}"#;
+    tree.write("run/covalent/fleet.json", report);
     tree.write("uv-fails", "No space left on device (os error 28)");
     tree.refused(&["add", "scipy"], 6);
     tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");
@@ -182,6 +186,11 @@ fn the_json_is_what_the_document_says() {
     let printed = tree.ok(&["status", "--json"]);
     let printed: Value = serde_json::from_str(&printed).unwrap();
     compare("", &printed, "object", &fields, &mut seen);
+    let worker = fleet::worker();
+    assert!(fleet::join(&worker, &line).status.success());
+    let on_a_worker = worker.covalentctl(&["status", "--json"]).stdout;
+    let on_a_worker: Value = serde_json::from_slice(&on_a_worker).unwrap();
+    compare("", &on_a_worker, "object", &fields, &mut seen);
     let unseen: Vec<_> = fields
         .keys()
         .filter(|field| !seen.contains(**field))

@@ -68,7 +68,7 @@ elif arguments[1] == "compile":
                 sys.exit(f"No solution found: you require {line} and {name}==1, they are unsatisfiable")
             if name and "/" not in line:
                 known = index.read_text() if index.exists() else "1.0"
-                print(f"{name}=={preferred.get(name, known)} \\\n    --hash=sha256:00", file=lock)
+                print(f"{name}=={preferred.get(name, known)} \\\n    --hash=sha256:{0:064}", file=lock)
 "#;
 
 /// Answers as Python does, to the probe and to the verification.

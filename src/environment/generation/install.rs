@@ -179,10 +179,14 @@ impl Installer<'_> {
         resolved: Option<&Resolved>,
         carried: &str,
     ) -> Result<Command> {
-        if resolved.is_none() && carried.is_empty() {
+        let is_locked = resolved.is_none() && carried.is_empty();
+        if is_locked || self.blueprint.wanted.wheels_only {
             // The sources have wheels of all that is in the locks; what is the administrator's
             // own may have to be built.
-            return Ok(sync.args(["--no-build", "--require-hashes"]));
+            sync = sync.args(["--no-build"]);
+        }
+        if is_locked {
+            return Ok(sync.args(["--require-hashes"]));
         }
         if resolved.is_some() {
             sync = sync.args([self.path.join(LOCK)]);
