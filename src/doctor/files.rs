@@ -16,6 +16,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::reach::{not_roots, quoted, require_trusted};
+use crate::system::role::Role;
 use crate::system::sandbox;
 use crate::unprivileged::{Child, is_led_astray, next_step};
 
@@ -73,7 +74,7 @@ pub(super) fn permissions(host: &Host) -> Verdict {
             format!("sudo chown -h root:root {path}; sudo chmod go-w {path}; and so with each"),
         );
     }
-    let secret = [host.environment_file(), host.settings()];
+    let secret = [Role::of(host).environment_file(host), host.settings()];
     let is_readable =
         |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0);
     let requirements = Files::find(host).map_or_else(|_| Vec::new(), |files| files.requirements);

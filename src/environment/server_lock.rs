@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::generation::Generation;
 use super::requirement::{self, Pin};
 use super::requirement_file::{Files, RequirementFile};
-use crate::certificates::{Certificate, Key};
+use crate::certificates::{Authority, Certificate};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
@@ -33,8 +33,26 @@ const SIZE_LIMIT: u64 = 4 << 20;
 /// How a hash begins; 64 hexadecimal digits follow.
 const HASH: &str = "--hash=sha256:";
 
-/// What the workers of this server need, signed with the authority's key.
-pub fn compose(host: &Host, key: &Key, progress: &Progress) -> Result<String> {
+/// What the workers of this server need, signed by the authority: `before`, if it still is that. No
+/// two signatures are alike, and workers take another text for news.
+pub fn compose(
+    host: &Host,
+    authority: &Authority,
+    before: Option<&str>,
+    progress: &Progress,
+) -> Result<String> {
+    let text = unsigned(host, progress)?;
+    let is_it = |before: &&str| {
+        signed_part(before, authority.certificate()).is_ok_and(|signed| signed == text)
+    };
+    if let Some(before) = before.filter(is_it) {
+        return Ok(before.into());
+    }
+    let signature = STANDARD.encode(authority.key().sign(text.as_bytes())?);
+    Ok(format!("{text}{SIGNATURE}{signature}\n"))
+}
+
+fn unsigned(host: &Host, progress: &Progress) -> Result<String> {
     let mut text = HEAD.to_string();
     if let Some(active) = Generation::active(host) {
         let files = Files::find(host)?;
@@ -69,8 +87,7 @@ pub fn compose(host: &Host, key: &Key, progress: &Progress) -> Result<String> {
             ));
         }
     }
-    let signature = STANDARD.encode(key.sign(text.as_bytes())?);
-    Ok(format!("{text}{SIGNATURE}{signature}\n"))
+    Ok(text)
 }
 
 /// Takes over what the worker's launcher has got from its server, if it is the server's. What is
@@ -109,14 +126,20 @@ fn genuine(host: &Host, text: &str) -> Result<String> {
     let authority = fs::read_to_string(&path);
     let authority = authority.with_context(|| format!("reading {}", path.display()))?;
     let authority = Certificate::from_pem(&authority)?;
+    let signed = signed_part(text, &authority)?;
+    let shipped = pins(&RequirementFile::read(&host.shipped_lock())?.text);
+    entries(signed, &shipped)
+}
+
+/// What stands before the signature, if that is the authority's.
+fn signed_part<'a>(text: &'a str, authority: &Certificate) -> Result<&'a str> {
     let (signed, signature) = text.rsplit_once(SIGNATURE).context("it is not signed")?;
     let signature = STANDARD.decode(signature.trim()).unwrap_or_default();
     ensure!(
         signed.starts_with(HEAD) && authority.has_signed(signed.as_bytes(), &signature),
         "it was not signed by the server's root"
     );
-    let shipped = pins(&RequirementFile::read(&host.shipped_lock())?.text);
-    entries(signed, &shipped)
+    Ok(signed)
 }
 
 /// The entries, each of which has to be a version with hashes: no address, no option, no marker, and
@@ -186,7 +209,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    use crate::certificates::Authority;
+    use crate::certificates::Key;
 
     const NUMPY: &str = "numpy==2.4.6";
 

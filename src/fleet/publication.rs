@@ -28,6 +28,9 @@ const WORKERS: &str = "workers";
 /// The folder with a file for each worker that is to get no new tasks.
 const DRAINING: &str = "draining";
 
+/// The packages that workers have from their server.
+const LOCK: &str = "server.lock";
+
 /// What a worker's launcher shows and checks, under the names that the files have.
 const OF_A_WORKER: [&str; 3] = ["ca.crt", "worker.key", "worker.crt"];
 
@@ -45,8 +48,9 @@ pub fn publish(host: &Host, turn: &Turn, progress: &Progress) -> Result<()> {
             };
             roster::renew_server(host, &authority, turn)?;
             shelf.copy(host, &OF_THE_SERVER)?;
-            let lock = server_lock::compose(host, authority.key(), progress)?;
-            shelf.put("server.lock", lock.as_bytes())?;
+            let before = fs::read_to_string(shelf.folder.join(LOCK)).ok();
+            let lock = server_lock::compose(host, &authority, before.as_deref(), progress)?;
+            shelf.put(LOCK, lock.as_bytes())?;
             let members = roster::members(host)?;
             let wanted = members.iter().map(|member| {
                 let fingerprint = member.certificate.fingerprint();

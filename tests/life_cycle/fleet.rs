@@ -338,6 +338,8 @@ fn the_servers_packages_are_the_workers_if_its_root_has_signed_them() {
     assert!(said.contains("not signed by the server's root"), "{said}");
     assert_eq!(worker.packages(), ["covalent-0.240.0"]);
 
+    server.ok(&["apply", "--at-start"]);
+    assert_eq!(text(&server, &format!("{PUBLISHED}/server.lock")), lock);
     worker.write("run/covalent/server.lock", &lock);
     worker.ok(&["apply", "--at-start"]);
     assert_eq!(worker.packages(), ["covalent-0.240.0", "numpy-1.0"]);
