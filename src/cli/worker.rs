@@ -25,6 +25,7 @@ use crate::system::turn::Turn;
 /// may run tasks runs them on each of these machines.
 #[derive(Args, Debug)]
 #[command(
+    disable_help_subcommand = true,
     after_long_help = "Examples:\n  covalentctl worker add gpu1\n  ssh server sudo covalentctl worker add gpu1 | sudo covalentctl join\n  covalentctl worker drain gpu1 --timeout 3600\n"
 )]
 pub struct Worker {

@@ -12,7 +12,7 @@ use clap_mangen::Man;
 use covalentctl::cli::{Arguments, exit_statuses};
 
 /// The files of section FILES.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     (
         "/opt/virtualenvs/covalent",
         "the active environment, a link",
@@ -22,12 +22,20 @@ const FILES: [(&str, &str); 6] = [
         "the environment of the server, explained there",
     ),
     (
+        "/etc/covalent/worker.env",
+        "the environment of a worker, explained there",
+    ),
+    (
         "/etc/covalent/covalentctl.toml",
         "how environments are built, see SETTINGS",
     ),
     (
         "/etc/covalent/requirements.d/*.txt",
         "Python packages of your own, in the format of pip's requirement files",
+    ),
+    (
+        "/etc/covalent/fleet",
+        "certificates and keys of a fleet, and the server's list of workers",
     ),
     ("/var/lib/covalent", "the data of the server"),
     ("/var/lib/covalentctl", "what covalentctl remembers"),
@@ -44,7 +52,9 @@ fn main() -> Result<()> {
     command.build();
     write_page(&command, &folder, &sections())?;
     for verb in command.get_subcommands() {
-        write_page(verb, &folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
+        for page in [verb].into_iter().chain(verb.get_subcommands()) {
+            write_page(page, &folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
+        }
     }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut Arguments::command(), "covalentctl", &folder)
