@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::change::require_root;
+use super::change::require_root_for;
 use super::role::require_worker;
 use crate::fleet::{Token, membership, publication};
 use crate::service::lifecycle;
@@ -50,7 +50,7 @@ pub struct Join {}
 impl Join {
     pub(super) fn run(self, host: &Host) -> Result<()> {
         require_worker(host)?;
-        require_root(host)?;
+        require_root_for(host, "joining a fleet")?;
         let progress = Progress::interactive();
         let line = secret_line(PROMPT, LONGEST)?;
         let token = Token::read(&line, Timestamp::now())?;

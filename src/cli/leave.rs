@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::change::require_root;
+use super::change::require_root_for;
 use super::role::require_worker;
 use crate::fleet::{membership, publication};
 use crate::service::lifecycle;
@@ -22,7 +22,7 @@ pub struct Leave {}
 impl Leave {
     pub(super) fn run(self, host: &Host) -> Result<()> {
         require_worker(host)?;
-        require_root(host)?;
+        require_root_for(host, "leaving a fleet")?;
         let progress = Progress::interactive();
         if !membership::is_joined(host) {
             return Err(Failure::error(

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::change::require_root;
+use super::change::require_root_for;
 use super::role::require_server;
 use super::terminal::column;
 use crate::fleet::report::{Report, State};
@@ -99,7 +99,7 @@ struct Drain {
 impl Worker {
     pub(super) fn run(self, host: &Host) -> Result<()> {
         require_server(host, "the list of workers is on the server")?;
-        require_root(host)?;
+        require_root_for(host, "looking after the fleet")?;
         match self.verb {
             Verb::Add(verb) => verb.run(host),
             Verb::List(verb) => verb.run(host),
