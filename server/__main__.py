@@ -64,7 +64,10 @@ def main() -> int:
         files.move_aside(settings)
         os.chdir(settings.work_dir)
         configuration.rewrite(
-            settings.config_file, settings.heartbeat_interval, configuration.cores()
+            settings.config_file,
+            settings.heartbeat_interval,
+            configuration.cores(),
+            settings.local_workers,
         )
         notifier.status("loading Covalent")
         from covalent_service import service  # imports Covalent, which reads all of the above

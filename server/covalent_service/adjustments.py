@@ -222,6 +222,13 @@ def cluster_by_files(app_dask: Any, scheme: str) -> None:
     app_dask.DaskAdminWorker.run = lambda _thread: None
 
 
+def scheduler_plugin(app_dask: Any, plugin: Any) -> None:
+    """Covalent gives its scheduler nothing: no port for other machines, and nobody to let them in."""
+    app_dask.LocalCluster = functools.partial(
+        app_dask.LocalCluster, scheduler_kwargs={"plugins": [plugin]}
+    )
+
+
 def suspects(scheduler: Any, at_work: Callable[[str], set[str]]) -> None:
     """Dask gives a task up that lost four workers, and every one that waited behind it each time."""
     remove_worker = scheduler.remove_worker

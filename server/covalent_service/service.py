@@ -16,6 +16,7 @@ import uvicorn
 from covalent_service import (
     adjustments,
     children,
+    dask_executor,
     database,
     drain,
     executors,
@@ -163,7 +164,10 @@ class _Service:
             plugins := _executor_manager.executor_plugins_map
         ):  # none with COVALENT_PLUGIN_LOAD=false
             adjustments.executor_folders(plugins)
+            dask_executor.files_travel(plugins["dask"])
             adjustments.dask_connection(plugins["dask"])
+            dask_executor.labels(plugins["dask"])
+            dask_executor.cancel_ends_task(plugins["dask"])
             adjustments.local_pool(plugins["local"])
         if not self._settings.terminal:
             adjustments.terminal_off(api)
@@ -187,7 +191,8 @@ class _Service:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
-        cluster = Cluster(self._settings.dashboard, access, self._settings.run_dir)
+        settings = self._settings
+        cluster = Cluster(settings.dashboard, access, settings.run_dir, settings.fleet)
         cluster.start()
         return cluster
 

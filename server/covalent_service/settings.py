@@ -15,12 +15,24 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 DEFAULT_PORT = 48008
 EXAMPLE_DASHBOARD = "127.0.0.1:8787"
 DEFAULT_HEARTBEAT_INTERVAL = 5  # seconds
+DEFAULT_FLEET_LISTEN = "[::]:48009"
+DEFAULT_FLEET_WAIT = 3600  # seconds
+SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 YES = ("1", "true", "t")
 NO = ("0", "false", "f")
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """What concerns the workers of other machines."""
+
+    folder: Path  # root's: certificates, and the list of those let in
+    listen: str  # host:port
+    wait: int  # seconds for which a task waits for a worker that has what it asks for
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class Settings:
     database_file: Path
     dask: bool
     dashboard: str  # host:port of Dask's pages; empty for none
+    local_workers: int | None  # None for as many as the machine has cores
+    fleet: FleetSettings
     terminal: bool
     allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
     heartbeat_interval: int
@@ -62,7 +76,7 @@ class Settings:
         cls, environ: Mapping[str, str], machine_name: Callable[[], str] = socket.getfqdn
     ) -> "Settings":
         """Check the environment; a wrong value is refused by name. An empty value is no value."""
-        given = _Given(environ)
+        given = Given(environ)
         home = given.home()
         cache = given.path("XDG_CACHE_HOME", home / ".cache") / "covalent"
         config = given.path("XDG_CONFIG_DIR", home / ".config/covalent")
@@ -73,7 +87,7 @@ class Settings:
         notes: tuple[str, ...] = ()
         if not address:
             address, notes = _default_address(all_interfaces, machine_name)
-        dashboard = given.value("COVALENT_DASK_DASHBOARD", _host_and_port, "")
+        dashboard = given.value("COVALENT_DASK_DASHBOARD", host_and_port, "")
         if dashboard and not all_interfaces and not _is_loopback(dashboard):
             raise Refusal(
                 f"COVALENT_DASK_DASHBOARD is {dashboard!r}, and the server is for this machine only: "
@@ -81,6 +95,12 @@ class Settings:
                 "or set COVALENT_SERVER_IFACE_ANY=1 as well",
                 NEEDS_ATTENTION,
             )
+        run_dir = given.run_directory() or given.path("COVALENT_CACHE_DIR", cache)
+        fleet = FleetSettings(
+            folder=fleet_folder(run_dir),
+            listen=given.value("COVALENT_FLEET_LISTEN", host_and_port, DEFAULT_FLEET_LISTEN),
+            wait=given.value("COVALENT_FLEET_WAIT", _duration, DEFAULT_FLEET_WAIT),
+        )
         return cls(
             home=home,
             work_dir=home / "run",
@@ -96,14 +116,16 @@ class Settings:
             ),
             cache_dir=given.path("COVALENT_CACHE_DIR", cache),
             log_dir=given.path("COVALENT_LOGDIR", cache),
-            run_dir=given.run_directory() or given.path("COVALENT_CACHE_DIR", cache),
+            run_dir=run_dir,
             database_file=given.path("COVALENT_DATABASE", share / "dispatcher_db.sqlite"),
             dask=not given.switch("COVALENT_DISABLE_DASK", False),
             dashboard=dashboard,
+            local_workers=given.value("COVALENT_LOCAL_WORKERS", count, None),
+            fleet=fleet,
             terminal=given.switch("COVALENT_UI_TERMINAL", False),
             allowed_hosts=given.value("COVALENT_ALLOWED_HOSTS", _host_names, ()),
             heartbeat_interval=given.value(
-                "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
+                "COVALENT_HEARTBEAT_INTERVAL", positive, DEFAULT_HEARTBEAT_INTERVAL
             ),
             notes=notes,
         )
@@ -123,7 +145,12 @@ class Settings:
         proxies.spare(environ, self.address)
 
 
-class _Given:
+def fleet_folder(run_dir: Path) -> Path:
+    """Where root publishes certificates for the account: /run/covalent-fleet beside /run/covalent."""
+    return run_dir.with_name(f"{run_dir.name}-fleet")
+
+
+class Given:
     """The environment, asked for one checked value at a time."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -131,7 +158,7 @@ class _Given:
         for name, value in environ.items():
             if _is_read(name):
                 _require_utf8(name, value)
-        self.value("COVALENT_ASSET_CACHE_SIZE", _positive, 0)
+        self.value("COVALENT_ASSET_CACHE_SIZE", positive, 0)
 
     def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
         text = self.environ.get(name, "").strip()
@@ -224,10 +251,23 @@ def _port(text: str) -> int:
     raise ValueError("a port number from 1 to 65535")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise ValueError("a whole number from 1 on")
+
+
+def count(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise ValueError("a whole number, 0 included")
+
+
+def _duration(text: str) -> int:
+    parts = re.fullmatch(r"([0-9]+) *(s|min|h|d|)", text)
+    if parts and int(parts[1]) > 0:
+        return int(parts[1]) * SECONDS[parts[2]]
+    raise ValueError("a time, such as 90s, 30min or 1h")
 
 
 def _log_level(text: str) -> str:
@@ -257,7 +297,7 @@ def _host_names(text: str) -> tuple[str, ...]:
         raise ValueError("a list of host names with commas between") from None
 
 
-def _host_and_port(text: str) -> str:
+def host_and_port(text: str) -> str:
     host, separator, port = text.rpartition(":")
     if separator and port.isdigit() and (host.startswith("[") or ":" not in host):
         return f"{_host_name(host)}:{_port(port)}"

@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod environment;
+mod fleet;
 mod installation;
 mod report;
 mod repository;
@@ -43,6 +44,7 @@ enum Subject {
     Environment,
     Service,
     Dispatch,
+    Fleet,
     Repository,
     Verbs,
 }
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Dispatch) {
         dispatch::compare(wide)?;
+    }
+    if wanted(Subject::Fleet) {
+        fleet::compare()?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;
