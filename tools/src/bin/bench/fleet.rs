@@ -73,12 +73,13 @@ pub fn compare() -> Result<()> {
     let found = measure(&machine, "value", &[VALUE], 3)?;
     table(
         &format!("a value of {VALUE} MB from a task on one machine to one on another: seconds"),
-        &[
-            ("the packages", &found[..1]),
-            ("Dask alone", &found[1..2]),
-        ],
+        &[("the packages", &found[..1]), ("Dask alone", &found[1..2])],
     );
-    verdict("the same, in times of Dask's", found[0] / found[1], VALUE_GOAL);
+    verdict(
+        "the same, in times of Dask's",
+        found[0] / found[1],
+        VALUE_GOAL,
+    );
     verdict(
         "what the server keeps of it in memory, in times of its size",
         found[2],
