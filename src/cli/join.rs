@@ -29,7 +29,7 @@ const LONGEST: u64 = 64 << 10;
 
 /// How long a worker that runs may wait for its server, for the same reason, before that is an
 /// answer. It tries again every 15 seconds at the latest.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the worker is asked where it stands.
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -7,6 +7,7 @@ mod adversary;
 mod busy;
 mod configuration;
 mod distribution;
+mod fleet;
 mod groups;
 mod handmade;
 mod image;
