@@ -81,7 +81,8 @@ def cancel_ends_task(executor: Any) -> None:
         address = self.scheduler_address or plugin["get_config"]("dask.scheduler_address")
         if _is_own(address):
             client = await plugin["Client"](address=address, asynchronous=True)
-            await client.scheduler.end_task(key=job_handle)
+            # By the way that what cancels it takes, before that.
+            client._send_to_scheduler({"op": "end-task", "key": job_handle})
         return await cancel(self, task_metadata, job_handle)
 
     executor.cancel = cancel_and_end

@@ -51,8 +51,9 @@ class Fleet(SchedulerPlugin):
         """Called by Dask, once it listens for this machine."""
         self._scheduler = scheduler
         self._admission.guard(scheduler)
-        scheduler.handlers.update(report=self._report, end_task=self._end_task)
+        scheduler.handlers["report"] = self._report
         news = scheduler.stream_handlers
+        news["end-task"] = self._end_task
         news["worker-status-change"] = self._unless_draining(news["worker-status-change"])
         self._watch = asyncio.create_task(self._watch_folder())
 
@@ -83,9 +84,8 @@ class Fleet(SchedulerPlugin):
         certificates = self._admission.backend.identity.state() if names else None
         if certificates != self._certificates:
             self._stop_listening()
-            if certificates and not await self._listen():
-                return
-            self._certificates = certificates
+            listens = bool(certificates) and await self._listen()
+            self._certificates = certificates if listens else None
         self._drain(names.keys() & (_contents(folder / "draining").keys() | self._asked_to_drain))
         self._roll.write(
             {
@@ -200,7 +200,7 @@ class Fleet(SchedulerPlugin):
             )
             self._scheduler.transitions(more, stimulus)
 
-    async def _end_task(self, key: str) -> None:
+    def _end_task(self, key: str, client: str) -> None:
         """End the process that runs a task which is about to be cancelled; it gets no other first."""
         task = self._scheduler.tasks.get(key)
         worker = task.processing_on if task else None

@@ -129,10 +129,14 @@ class Membership:
 
     async def _stay(self) -> None:
         mark = self._settings.run_dir / DRAINING
-        drained, asked = False, 0.0
+        drained, asked, whole = False, 0.0, time.monotonic()
         while not self._stop.is_set():
             if any(nanny.status not in PRESENT for nanny in self._nannies):
                 raise Lost("the connection to the server is lost")
+            if all(nanny.is_alive() for nanny in self._nannies):
+                whole = time.monotonic()
+            elif time.monotonic() - whole > START_TIMEOUT:  # Dask has given up on it
+                raise Lost("a process that ended did not start again")
             wanted = mark.exists()
             if wanted != drained or time.monotonic() - asked > REPORT_INTERVAL:
                 drained, asked = wanted, time.monotonic()

@@ -16,7 +16,6 @@ import uvicorn
 from covalent_service import (
     adjustments,
     children,
-    dask_executor,
     database,
     drain,
     executors,
@@ -151,6 +150,7 @@ class _Service:
         from covalent_ui.api import main as api
         from covalent_ui.api.v1.data_layer.electron_dal import Electrons
 
+        from covalent_service import dask_executor
         from covalent_service.throughput import raise_throughput
 
         adjustments.tar_filter()

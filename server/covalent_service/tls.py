@@ -94,6 +94,11 @@ class _Listener(tcp.TLSListener):
     def _get_server_args(self, **_connection_args: Any) -> Any:
         return {"ssl_options": self._backend.identity.context(ssl.PROTOCOL_TLS_SERVER)}
 
+    @property
+    def contact_address(self) -> str:
+        """Where it listens. Dask asks the network for an address with each connection, and warns."""
+        return str(self.listen_address)
+
     async def _prepare_stream(self, stream: Any, address: str) -> Any:
         """The stream of a peer that is allowed; nothing was read from it yet but the handshake."""
         place = address.removeprefix(self.prefix).rpartition(":")[0]

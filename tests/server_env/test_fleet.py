@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.error
 from pathlib import Path
 
 import own_home  # noqa: F401
@@ -65,6 +66,26 @@ def workflow(): return [where() for _ in range({count})]
 
 print(ct.dispatch(workflow)())
 """
+UNPICKLED = '''
+import covalent as ct
+
+CODE = """
+import os, sys
+with open({file!r}, "a") as file:
+    print(os.environ["HOME"], *sys.argv, file=file)
+"""
+
+class Noted:
+    def __reduce__(self): return exec, (CODE,)
+
+@ct.electron
+def make(): return Noted()
+
+@ct.lattice
+def workflow(): return make()
+
+print(ct.dispatch(workflow)())
+'''
 MINUTES = 600
 
 
@@ -127,7 +148,15 @@ class Port(FleetCase):
         with socket.create_server(("127.0.0.1", self.server.fleet_port)):
             self.server.list("w1")
             wait_for(lambda: "cannot listen for the fleet" in self.server.output)
+            wait_for(lambda: self.server.state("w1") == "gone")
         wait_for(self.listens)
+
+    def test_is_closed_where_answers_would_have_to_be_unpickled(self):
+        self.server.stop()
+        self.server.start(COVALENT_USE_OLD_DASK="1")
+        self.server.list("w1")
+        wait_for(lambda: "COVALENT_USE_OLD_DASK takes pickled results" in self.server.output)
+        self.assertFalse(self.listens())
 
 
 class Work(FleetCase):
@@ -439,6 +468,19 @@ class Pickled(FleetCase):
                 protocol.dumps({"op": "x", "data": ToPickle(Touch(mark))}), deserialize=False
             )
             self.assertTrue(mark.exists())
+
+    def test_the_server_unpickles_no_result(self):
+        worker = self.joined()
+        file = self.server.home / "unpickled"
+        dispatch = self.server.client(UNPICKLED.format(file=str(file)))
+        wait_for(lambda: self.server.status_of(dispatch) == "COMPLETED", 60)
+        for detail in ("result", "value", "inputs", "info", "function_string"):
+            path = f"/api/v1/dispatches/{dispatch}/electron/0/details/{detail}"
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.server.get(path)
+        # What Covalent does after the last task, a worker does as well.
+        homes = {line.split()[0] for line in file.read_text().splitlines()}
+        self.assertEqual(homes, {str(worker.home)})
 
     def send(self, worker, value):
         from distributed.comm import connect

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import pickle
+import re
 import socket
 import ssl
 import tempfile
@@ -28,7 +30,7 @@ from distributed import Client, Scheduler, Worker
 from distributed.comm import listen
 from distributed.security import Security
 
-from covalent_service import adjustments, carry, dask_executor, waiting
+from covalent_service import adjustments, carry, dask_executor, plain, waiting
 from covalent_service.parcel import Parcel
 
 FILES = ("function", "hooks", "node_1")
@@ -354,6 +356,64 @@ class Carrying(unittest.TestCase):
         for wrong in ("text", {"/etc/x": b""}, None):
             with self.assertRaises(ValueError):
                 carry.unpack(self.job, wrong)
+
+
+class Conversations(unittest.TestCase):
+    """What a worker may say to the scheduler, and in whose name."""
+
+    OWN, OTHERS = "tls://192.0.2.11:48010", "tls://192.0.2.12:48010"
+
+    def setUp(self):
+        self.conversation = plain.Conversation("w1", {self.OTHERS: "w2"})
+        self.conversation.check({"python": (3, 11, 2)})
+
+    def test_no_command_is_a_workers_to_give(self):
+        for operation in Commands.given():
+            with self.subTest(operation), self.assertRaisesRegex(plain.Refused, operation):
+                self.conversation.check({"op": operation})
+
+    def test_nobody_speaks_for_another(self):
+        for address in (self.OTHERS, "unix://127.0.0.1:7", None):
+            message = {"op": "heartbeat_worker", "address": address or self.OWN}
+            if address:
+                with self.subTest(address), self.assertRaises(plain.Refused):
+                    self.conversation.check(message)
+            else:
+                self.conversation.check(message)
+
+    def test_news_are_of_the_workers_own_tasks(self):
+        self.conversation.check({"op": "register-worker", "address": self.OWN, "nanny": None})
+        for wrong in (
+            {"op": "update-graph"},
+            {"op": "cancel-keys", "keys": ["x"]},
+            {"op": "end-task", "key": "x"},
+            {"op": "task-finished", "key": "x", "worker": self.OTHERS, "type": b""},
+            "text",
+        ):
+            with self.subTest(wrong), self.assertRaises(plain.Refused):
+                self.conversation.check((wrong,))
+
+    def test_what_clients_would_unpickle_is_not_passed_on(self):
+        self.conversation.check({"op": "register-worker", "address": self.OWN, "nanny": None})
+        finished = {"op": "task-finished", "key": "x", "type": b"a pickle"}
+        erred = {"op": "task-erred", "exception": b"one", "traceback": b"two"}
+        erred["exception_text"] = "OSError('it is full')"
+        self.conversation.check((finished, erred))
+        self.assertIsNone(finished["type"])
+        self.assertIsNone(erred["traceback"])
+        self.assertEqual(str(pickle.loads(erred["exception"])), "OSError('it is full')")
+
+
+class Commands:
+    """Whatever Dask's scheduler can be asked, but what a worker asks it."""
+
+    @staticmethod
+    def given():
+        names = re.findall(
+            r'^            "([a-z_-]+)": self', inspect.getsource(Scheduler.__init__), re.M
+        )
+        assert "run_function" in names and "update-graph" in names
+        return set(names) - plain.OPERATIONS - plain.NEWS
 
 
 class Plugins(unittest.TestCase):

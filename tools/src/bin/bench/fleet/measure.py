@@ -5,8 +5,9 @@
 
 The first prints the seconds in which the workers register, those that the tasks take, and both of
 Dask alone with the same tasks and as many workers; the second the seconds from the dispatch of a task
-that makes a value, on one machine, to the result of one that reads it, on another; the same of Dask
-alone; and how many times the value the server and its scheduler have in memory afterwards.
+that makes a value, on one machine, to the result of one that reads it, on another; the same of the
+server's own workers, which share its disk, and of Dask alone; and how many times the value the server
+and its scheduler have in memory afterwards.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ def workflow():
 """
 VALUE = """
 one, other = ct.executor.DaskExecutor(), ct.executor.DaskExecutor()
-one.resources, other.resources = {{"one": 1}}, {{"other": 1}}
+{labels}
 
 class Block:
     def __init__(self, content): self.content = content
@@ -73,6 +74,8 @@ def measure(block): return len(block.content)
 @ct.lattice
 def workflow(): return measure(make())
 """
+
+LABELS = 'one.resources, other.resources = {"one": 1}, {"other": 1}'
 
 
 @contextlib.contextmanager
@@ -170,16 +173,26 @@ def memory(server):
     return sum(one.memory_info().rss for one in (process, *process.children()))
 
 
+def passed(server, size, labels=""):
+    """The seconds that it takes on this server, after a small one."""
+    for one in (1, size):
+        tasks = VALUE.format(size=one, labels=labels)
+        taken = float(server.client(DISPATCH.format(tasks=tasks), seconds=LIMIT))
+    return taken
+
+
 def value(size):
-    code = DISPATCH.format(tasks=VALUE.format(size=size))
+    with Fleet(local_workers=2) as server:
+        server.start()
+        local = passed(server, size)
     with fleet(2, ("one", "other")) as (server, _):
-        server.client(DISPATCH.format(tasks=VALUE.format(size=1)), seconds=LIMIT)
+        passed(server, 1, LABELS)
         before = memory(server)
-        taken = float(server.client(code, seconds=LIMIT))
+        taken = passed(server, size, LABELS)
         time.sleep(2)
         left = (memory(server) - before) / size
         folder = server.home / "bench"
-        return taken, asyncio.run(value_alone(folder, size)), left
+        return taken, local, asyncio.run(value_alone(folder, size)), left
 
 
 if __name__ == "__main__":
