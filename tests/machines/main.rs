@@ -4,6 +4,7 @@
 //! the same with a higher revision.
 
 mod adversary;
+mod before;
 mod busy;
 mod configuration;
 mod distribution;
