@@ -15,12 +15,21 @@ const JOIN_AGAIN: &str =
     "on the server: sudo covalentctl worker add NAME; here: sudo covalentctl join";
 
 /// Words of the launcher's (`server/worker.py`) and what helps; the last one is for all others.
-const CURES: [(&str, &str); 5] = [
+const CURES: [(&str, &str); 7] = [
     (
         "firewall",
         "let the server in at ports 48010-48109 (TCP), or those of COVALENT_WORKER_PORTS: sudo ufw \
          allow proto tcp from SERVER to any port 48010:48109, or sudo firewall-cmd --permanent \
          --add-port=48010-48109/tcp; sudo firewall-cmd --reload",
+    ),
+    (
+        "clock",
+        "sudo timedatectl set-ntp true, here and on the server; date shows whether they agree",
+    ),
+    (
+        "another machine has joined",
+        "each machine needs an identity of its own: on the server, sudo covalentctl worker add NAME \
+         with a name that is not taken; here: sudo covalentctl join",
     ),
     ("certificate", JOIN_AGAIN),
     ("off its list", JOIN_AGAIN),
@@ -237,6 +246,15 @@ mod tests {
             (
                 "waiting for server:48009: the server does not know this machine's certificate",
                 "covalentctl join",
+            ),
+            (
+                "waiting for server:48009: the server's certificate is not valid yet by this machine's \
+                 clock: compare the clocks",
+                "timedatectl",
+            ),
+            (
+                "waiting for server:48009: another machine has joined as w2",
+                "a name that is not taken",
             ),
             (
                 "waiting for server:48009: the server has taken this machine off its list",
