@@ -8,6 +8,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod adoption;
+#[allow(dead_code, reason = "the fleet and covalent-https, which come next, use it")]
+mod certificates;
 pub mod cli;
 mod data;
 mod doctor;
