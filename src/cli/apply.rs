@@ -34,8 +34,8 @@ pub struct Apply {
     at_start: bool,
 
     /// For the packages' scripts: restart nothing, leave a mark if a restart is due, and succeed
-    /// if either the new or the old environment works. A first environment is built only as far as
-    /// the server needs it to start; a second call completes it
+    /// if either the new or the old environment works. Before the service's first start, an
+    /// environment is built only as far as that needs; a second call completes it
     #[arg(long)]
     transaction: bool,
 

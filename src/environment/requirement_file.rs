@@ -52,8 +52,8 @@ impl RequirementFile {
             ErrorKind::NotFound => Failure::error(
                 Kind::Source,
                 format!("{} is missing", path.display()),
-                "install the package again: apt-get install --reinstall covalent, \
-                 or dnf reinstall covalent",
+                "install the package again: apt-get install --reinstall covalent-common, \
+                 or dnf reinstall covalent-common",
             ),
             _ => anyhow::Error::new(error).context(format!("reading {}", path.display())),
         })?;

@@ -13,7 +13,11 @@ use super::host::Host;
 pub const UNIT_NAME: &str = "covalent.service";
 
 /// The unit as the package brings it.
-pub const UNIT_FILE: &str = include_str!("../../systemd/covalent.service");
+pub const UNIT_FILE: &str = concat!(
+    include_str!("../../systemd/covalent.service"),
+    "\n",
+    include_str!("../../systemd/sandbox.conf"),
+);
 
 /// A question is answered at once, unless the machine is in trouble.
 pub const QUESTION_LIMIT: Duration = Duration::from_secs(30);

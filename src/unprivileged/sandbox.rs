@@ -3,10 +3,7 @@
 use std::fs;
 
 use crate::system::host::Host;
-use crate::system::systemd;
-
-/// The unit of the package, for where there is none: it was masked, or is not installed yet.
-const PACKAGED: &str = include_str!("../../systemd/covalent.service");
+use crate::system::systemd::{self, UNIT_FILE};
 
 /// How the names of the settings begin that are about the life of the server's process, its
 /// environment and its output. All others say what its processes may do, or how much.
@@ -63,7 +60,8 @@ pub(super) fn in_force(host: &Host) -> Vec<String> {
         .collect();
     let text = match texts.first() {
         Some(unit) if unit.contains("[Service]") => texts.join("\n"),
-        _ => PACKAGED.to_string(),
+        // It was masked, or is not installed yet.
+        _ => UNIT_FILE.to_string(),
     };
     assignments(&text)
         .into_iter()
@@ -109,8 +107,7 @@ mod tests {
     #[test]
     fn every_line_of_the_packages_sandbox_is_passed_on_and_none_before_it() {
         let passed = in_force(&Host::at("/nowhere"));
-        let (before, sandbox) = PACKAGED.split_once("# The sandbox.").unwrap();
-        let sandbox = sandbox.split("[Install]").next().unwrap();
+        let (before, sandbox) = UNIT_FILE.split_once("# The sandbox.").unwrap();
         let lines: Vec<&str> = sandbox
             .lines()
             .filter(|line| !line.starts_with('#'))

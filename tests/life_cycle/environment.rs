@@ -117,8 +117,9 @@ fn a_transaction_leaves_a_mark_when_the_server_has_to_be_restarted() {
 }
 
 #[test]
-fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_does() {
+fn only_before_a_first_start_are_modules_left_to_compile_and_the_next_application_does() {
     let tree = Tree::new();
+    tree.write("var/lib/covalentctl/first-installation", "");
     let compilations = || fs::read_to_string(tree.path("compilations")).unwrap_or_default();
     tree.ok(&["apply", "--transaction"]);
     // With the list of modules, then without.
@@ -136,6 +137,16 @@ fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_d
         compilations(),
         "compile 6\ncompile 5\ncompile 6\ncompile 5\n"
     );
+}
+
+#[test]
+fn without_a_service_that_is_to_start_the_first_transaction_leaves_nothing_to_compile() {
+    let tree = Tree::new();
+    tree.ok(&["apply", "--transaction"]);
+    let compilations = || fs::read_to_string(tree.path("compilations")).unwrap();
+    let complete = compilations();
+    tree.ok(&["apply", "--transaction"]);
+    assert_eq!(compilations(), complete);
 }
 
 #[test]

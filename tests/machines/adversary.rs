@@ -395,7 +395,7 @@ fn while_it_starts_and_is_upgraded(machine: &Machine) -> Result<(u64, u64)> {
     ensure!(got.is_empty(), "{got:?}");
     ensure!(attempts["children seen"] >= 10, "{attempts:?}");
     // What the packages' scripts leave of the account's folders is another matter than before.
-    machine.ok("apt-get remove --yes covalent covalent-wheels")?;
+    machine.ok("apt-get remove --yes covalent-common")?;
     ensure!(settled(machine, "successes")?.is_empty());
     machine.ok("apt-get purge --yes covalent; systemctl stop adversary 2>/dev/null || true")?;
     ensure!(!machine.exists("/etc/adversary")?);

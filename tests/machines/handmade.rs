@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// pip would make it. No index can be reached, so the wheels are those of the packages.
 const ENVIRONMENT: &str = r#"
     mkdir -p /root/package
-    dpkg-deb --extract /dist/covalent_*.deb /root/package
+    dpkg-deb --extract /dist/covalent-common_*.deb /root/package
     dpkg-deb --extract /dist/covalent-wheels_*.deb /root/package
     python3 -B /packages/wheel.py /root/wheels greeter 1.0
     uv=/root/package/usr/libexec/covalent/uv

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use machine::Machine;
-use machine::packages::{DIST, boot, wait_for_answer};
+use machine::packages::{DIST, Family, SERVER, boot, wait_for_answer};
 
 /// Makes a copy of the machine's root in /image, with what the tools that build images mount.
 const IMAGE: &str = "
@@ -41,8 +41,9 @@ fn serves_in_the_foreground(machine: &Machine) -> Result<()> {
 fn without_systemd_everything_works_but_starting() -> Result<()> {
     let machine = boot("bookworm")?;
     machine.ok(IMAGE)?;
+    let files = Family::Deb.files(DIST, &SERVER);
     machine.ok(&format!(
-        "chroot /image sh -c 'dpkg --install {DIST}/*.deb' 2>&1"
+        "chroot /image sh -c 'dpkg --install {files}' 2>&1"
     ))?;
     let state = machine.ok("chroot /image systemctl is-enabled covalent")?;
     ensure!(state == "enabled\n", "{state}");
@@ -51,7 +52,7 @@ fn without_systemd_everything_works_but_starting() -> Result<()> {
     serves_in_the_foreground(&machine)?;
     let running = machine.sh("pgrep --list-full --full [v]irtualenvs/.covalent")?;
     ensure!(running.code() == Some(1), "processes run: {running}");
-    machine.ok("chroot /image dpkg --purge covalent-wheels covalent 2>&1")?;
+    machine.ok("chroot /image dpkg --purge covalent-wheels covalent covalent-common 2>&1")?;
     ensure!(!machine.exists("/image/opt/virtualenvs")?);
     ensure!(!machine.exists("/image/var/lib/covalent")?);
     Ok(())

@@ -30,3 +30,4 @@ mod surroundings;
 mod trouble;
 mod ui;
 mod watchdog;
+mod worker;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, boot, builder, expect, property, run_workflows, wait_for_answer,
+    DIST, Family, SERVER, boot, builder, expect, property, run_workflows, wait_for_answer,
 };
 
 const VARIABLES: &str = "/etc/covalent/covalent.env";
@@ -250,7 +250,7 @@ fn a_container_without_mount_namespaces_is_told_and_works_with_the_drop_in() -> 
         "sudo install -Dm 644 /usr/share/covalent/without-namespaces.conf",
         "systemctl daemon-reload",
     ];
-    let install = format!("apt-get install --yes {DIST}/*.deb");
+    let install = format!("apt-get install --yes {}", Family::Deb.files(DIST, &SERVER));
     expect(&machine.sh(&install)?, 100, &said)?;
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
     machine.ok(

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, UPGRADE, boot, expect, installed, property, run_workflows, wait_for_answer,
+    DIST, Family, SERVER, UPGRADE, boot, expect, installed, property, run_workflows,
+    wait_for_answer,
 };
 
 /// The environment is as it was, and the server still runs workflows from it.
@@ -22,7 +23,10 @@ fn nothing_is_lost(machine: &Machine, active: &str) -> Result<()> {
 #[ignore = "boots machines: scripts/test"]
 fn a_python_that_is_too_old_is_refused() -> Result<()> {
     let machine = boot("bullseye")?;
-    let refused = machine.sh(&format!("apt-get install --yes {DIST}/*.deb"))?;
+    let refused = machine.sh(&format!(
+        "apt-get install --yes {}",
+        Family::Deb.files(DIST, &SERVER)
+    ))?;
     expect(
         &refused,
         100,
@@ -37,7 +41,7 @@ fn a_python_that_is_too_old_is_refused() -> Result<()> {
         4,
         &["Python 3.10 to 3.14"],
     )?;
-    machine.ok("apt-get purge --yes covalent covalent-wheels")?;
+    machine.ok("apt-get purge --yes covalent-common")?;
     ensure!(!machine.exists("/opt/virtualenvs")?);
     Ok(())
 }
