@@ -4,6 +4,7 @@ Covalent's own files are never edited. `tests/server_env` has a test for each fu
 fails as soon as Covalent no longer does what the function is for, so that it can go.
 """
 
+import contextvars
 import copy
 import functools
 import os
@@ -12,6 +13,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +318,29 @@ def plain_copies(asset: Any) -> None:
 def _is_plain(path: str) -> bool:
     """Whether it says the same as an address and as a path."""
     return path == os.path.abspath(path) and not set(path) & set("%?#")
+
+
+def asset_addresses(store: Any, utils: Any, site: Callable[[], str]) -> None:
+    """Covalent has every client fetch files from the one address that it is configured with.
+
+    Whoever calls it by another is sent there in vain: through a tunnel with another port, by the
+    machine's second name, over a proxy's https. `site` is how the caller calls it, or empty.
+    """
+    get = store.LocalProvider.get_public_uri
+
+    @functools.wraps(get)
+    def get_at_site(provider: Any, *arguments: Any, **options: Any) -> str:
+        address = str(get(provider, *arguments, **options))
+        own = site()
+        return own + address.removeprefix(store.SERVER_URL) if address and own else address
+
+    store.LocalProvider.get_public_uri = get_at_site
+    # It makes some of them in a thread that does not know for which request.
+    utils.dm_pool = _WithContext(max_workers=1)
+
+
+class _WithContext(ThreadPoolExecutor):
+    """A pool whose threads have the context of whoever gave them the work."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+        return super().submit(contextvars.copy_context().run, function, *arguments, **options)

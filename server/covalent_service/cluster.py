@@ -13,8 +13,8 @@ from covalent_dispatcher._service import app_dask
 from distributed import Scheduler, system
 
 from covalent_service import adjustments, at_work, memory, pages, sockets
+from covalent_service.callers import Door
 from covalent_service.refusal import Refusal
-from covalent_service.same_origin import Access
 
 START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
 
@@ -22,11 +22,11 @@ START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow di
 class Cluster:
     """The cluster of this server, from its start to its end."""
 
-    def __init__(self, dashboard: str, access: Access, run_directory: Path) -> None:
-        """`dashboard` is where Dask shows its pages to those with access; empty for nowhere."""
+    def __init__(self, dashboard: str, door: Door, run_directory: Path) -> None:
+        """`dashboard` is where Dask shows its pages to those who are let in; empty for nowhere."""
         sockets.prepare(run_directory)
         if dashboard:
-            pages.guard(access)
+            pages.guard(door)
             adjustments.dashboard_address(app_dask, dashboard)
         else:
             pages.close()

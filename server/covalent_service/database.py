@@ -111,6 +111,15 @@ def unfinished(store: "DataStore") -> list[Workflow]:
         return [Workflow(*row) for row in rows]
 
 
+def name_of(store: "DataStore", dispatch_id: str) -> str | None:
+    """The name of a workflow, which its client gave; None if there is no such workflow."""
+    from covalent_dispatcher._db.models import Lattice
+
+    with store.session() as session:
+        row = session.query(Lattice.name).filter(Lattice.dispatch_id == dispatch_id).first()
+    return str(row.name or "") if row else None
+
+
 def cancelled(store: "DataStore", workflows: Iterable[Workflow]) -> list[Workflow]:
     """Those that are CANCELLED by now."""
     from covalent_dispatcher._db.models import Lattice

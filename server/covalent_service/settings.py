@@ -14,6 +14,7 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 DEFAULT_PORT = 48008
 EXAMPLE_DASHBOARD = "127.0.0.1:8787"
+DEFAULT_LOCAL_GROUP = "covalent-users"  # as the package makes it (sysusers.d)
 DEFAULT_HEARTBEAT_INTERVAL = 5  # seconds
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -31,7 +32,9 @@ class Settings:
     work_dir: Path  # where the server and its tasks start
     port: int
     all_interfaces: bool
-    address: str  # what clients and tasks are told: the host in every URL that Covalent hands out
+    address: (
+        str  # what the server calls itself, its tasks it, and whoever said none in `Host` is told
+    )
     log_level: str
     config_file: Path
     executor_dir: Path
@@ -44,8 +47,9 @@ class Settings:
     dashboard: str  # host:port of Dask's pages; empty for none
     terminal: bool
     allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
+    local_group: str  # whose members may use it from this machine; empty for everybody
+    proxy_socket: Path | None  # where a proxy with a login reaches it
     heartbeat_interval: int
-    notes: tuple[str, ...] = ()
 
     @property
     def bind_address(self) -> str:
@@ -70,9 +74,8 @@ class Settings:
         share = given.path("XDG_DATA_HOME", home / ".local/share") / "covalent"
         all_interfaces = given.switch("COVALENT_SERVER_IFACE_ANY", False)
         address = given.value("COVALENT_DISPATCHER_ADDR", _host_name, "")
-        notes: tuple[str, ...] = ()
         if not address:
-            address, notes = _default_address(all_interfaces, machine_name)
+            address = _default_address(machine_name) if all_interfaces else "localhost"
         dashboard = given.value("COVALENT_DASK_DASHBOARD", _host_and_port, "")
         if dashboard and not all_interfaces and not _is_loopback(dashboard):
             raise Refusal(
@@ -102,10 +105,12 @@ class Settings:
             dashboard=dashboard,
             terminal=given.switch("COVALENT_UI_TERMINAL", False),
             allowed_hosts=given.value("COVALENT_ALLOWED_HOSTS", _host_names, ()),
+            # The one variable that an empty value says something for.
+            local_group=environ.get("COVALENT_LOCAL_GROUP", DEFAULT_LOCAL_GROUP).strip(),
+            proxy_socket=given.value("COVALENT_PROXY_SOCKET", _absolute, None),
             heartbeat_interval=given.value(
                 "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
             ),
-            notes=notes,
         )
 
     def export(self, environ: MutableMapping[str, str]) -> None:
@@ -187,27 +192,16 @@ def _require_utf8(name: str, value: str) -> None:
         ) from None
 
 
-def _default_address(
-    all_interfaces: bool, machine_name: Callable[[], str]
-) -> tuple[str, tuple[str, ...]]:
-    """`localhost`, or for a server that is open to the network the name of the machine.
-
-    Covalent tells clients to send everything to this host: with `localhost`, they would
-    look for the server on their own machine.
-    """
-    if not all_interfaces:
-        return "localhost", ()
+def _default_address(machine_name: Callable[[], str]) -> str:
+    """The name of a machine that is open to the network, if the server can call itself by it."""
     name = machine_name()
     if name.split(".")[0] != "localhost":
         try:
             socket.getaddrinfo(name, None)
-            return name, ()
+            return name
         except OSError:
             pass
-    return "localhost", (
-        f"the name of this machine ({name}) does not resolve: clients on other machines cannot "
-        "dispatch until COVALENT_DISPATCHER_ADDR names an address that they and this machine reach",
-    )
+    return "localhost"
 
 
 def _switch(text: str) -> bool:

@@ -38,7 +38,7 @@ enum Who {
 }
 
 /// Everything, in the order in which one thing needs the other.
-const CHECKS: [(&str, Who, Look); 23] = [
+const CHECKS: [(&str, Who, Look); 24] = [
     ("clock", Who::Anyone, machine::clock),
     ("disk", Who::Anyone, machine::disk),
     ("mounts", Who::Anyone, machine::mounts),
@@ -61,6 +61,7 @@ const CHECKS: [(&str, Who, Look); 23] = [
     ("sandbox", Who::Anyone, unit::sandbox),
     ("port", Who::Anyone, network::port),
     ("open to", Who::Anyone, network::open_to),
+    ("users", Who::Anyone, network::users),
     ("sockets", Who::Anyone, network::sockets),
 ];
 

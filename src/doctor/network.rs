@@ -7,7 +7,7 @@ use super::verdict::{
     Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped,
 };
 use crate::service::address::Address;
-use crate::service::api;
+use crate::service::api::{self, NotLetIn};
 use crate::service::environment_file::EnvironmentFile;
 use crate::system::account::{self, Account};
 use crate::system::host::Host;
@@ -15,6 +15,12 @@ use crate::system::systemd;
 
 /// The kernel's tables of TCP sockets (proc_pid_net(5)).
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// The variable with the group whose members the server lets in.
+const LOCAL_GROUP: &str = "COVALENT_LOCAL_GROUP";
+
+/// The group that counts where the variable is not set; the package makes it.
+const DEFAULT_GROUP: &str = "covalent-users";
 
 /// `TCP_LISTEN` there.
 const LISTENING: &str = "0A";
@@ -36,6 +42,9 @@ pub(super) fn port(host: &Host) -> Verdict {
     if active {
         return match api::running(&address, 1) {
             Ok(_) => good(format!("the server answers at {address}")),
+            Err(error) if error.is::<NotLetIn>() => good(format!(
+                "the server answers at {address}, though not this account"
+            )),
             Err(error) => bad(
                 format!("the service is active, but does not answer properly: {error:#}"),
                 "covalentctl logs -n 50 says why; then: systemctl restart covalent",
@@ -66,18 +75,55 @@ pub(super) fn open_to(host: &Host) -> Verdict {
     if !is_open(&file) {
         return good("this machine alone");
     }
-    let mut cause = "covalent.env opens the server to the network: whoever reaches it runs code \
-                     as the account covalent"
-        .to_string();
+    let mut cause =
+        "covalent.env opens the server to the network without a login: whoever reaches \
+                     it runs code as the account covalent"
+            .to_string();
     if file.is_on("COVALENT_UI_TERMINAL") {
         cause += ", and has a shell in the UI's terminal";
     }
-    doubtful(
+    bad(
         cause,
-        "let only those through whom you trust, with a firewall or a reverse proxy with a login; \
-         or take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
+        "apt install covalent-https, or dnf install covalent-https, which gives each user a login; \
+         then take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
          /etc/covalent/covalent.env and type: systemctl restart covalent",
     )
+}
+
+/// Which users of this machine the server lets in.
+pub(super) fn users(host: &Host) -> Verdict {
+    if !may_read_all(host) {
+        return only_root();
+    }
+    let file = match EnvironmentFile::read(host) {
+        Ok(file) => file,
+        Err(error) => return from_error(&error),
+    };
+    let group = file.get(LOCAL_GROUP).map_or(DEFAULT_GROUP, str::trim);
+    if group.is_empty() {
+        return doubtful(
+            "every user of this machine runs code as the account covalent",
+            format!(
+                "take the line {LOCAL_GROUP}= out of /etc/covalent/covalent.env, then: \
+                 systemctl restart covalent"
+            ),
+        );
+    }
+    match account::is_group(host, group) {
+        Ok(true) => good(format!(
+            "root, {}, and the members of {group}, sudo and wheel",
+            account::NAME
+        )),
+        Ok(false) if group == DEFAULT_GROUP => bad(
+            format!("the group {group} is missing, whose members the server lets in"),
+            "systemd-sysusers covalent.conf",
+        ),
+        Ok(false) => bad(
+            format!("{LOCAL_GROUP} names the group {group:?}, which does not exist"),
+            "correct /etc/covalent/covalent.env, then: systemctl restart covalent",
+        ),
+        Err(error) => from_error(&error),
+    }
 }
 
 fn is_open(file: &EnvironmentFile) -> bool {

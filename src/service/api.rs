@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -60,6 +60,18 @@ impl Dispatch {
     }
 }
 
+/// The server answers, but not this account.
+#[derive(Debug)]
+pub struct NotLetIn;
+
+impl std::fmt::Display for NotLetIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it does not let this account in")
+    }
+}
+
+impl std::error::Error for NotLetIn {}
+
 /// The workflows that run, at most `names` of them by name. The server reads its database for it.
 pub fn running(address: &Address, names: u8) -> Result<Running> {
     let mut running = Running::default();
@@ -109,11 +121,11 @@ fn get(address: &Address, path: &str) -> Result<String> {
         bail!("it does not answer as a server of HTTP does");
     };
     let status = head.lines().next().unwrap_or_default();
-    ensure!(
-        status.split(' ').nth(1) == Some("200"),
-        "it answers {status:?}"
-    );
-    Ok(body.to_string())
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(body.to_string()),
+        Some("403") => bail!(NotLetIn),
+        _ => bail!("it answers {status:?}"),
+    }
 }
 
 /// Answers a question as a test's server; returns the question's head.
@@ -167,6 +179,10 @@ mod tests {
             (
                 "HTTP/1.1 500 Internal Server Error\r\n\r\n{}",
                 "answers \"HTTP/1.1 500",
+            ),
+            (
+                "HTTP/1.1 403 Forbidden\r\n\r\n",
+                "it does not let this account in",
             ),
             (
                 "SSH-2.0-OpenSSH_9.2\r\n",

@@ -48,6 +48,21 @@ impl Account {
     }
 }
 
+/// Whether there is a group of that name; in a tree that is not a machine there may be any.
+pub fn is_group(host: &Host, name: &str) -> Result<bool> {
+    if !host.is_real() {
+        return Ok(true);
+    }
+    let output = Command::new("getent", LOOKUP_LIMIT)
+        .args(["group", "--", name])
+        .output()?;
+    match output.status.and_then(|status| status.code()) {
+        Some(0) => Ok(true),
+        Some(NOT_FOUND) => Ok(false),
+        _ => anyhow::bail!("looking up the group {name}: {}", output.stderr.trim()),
+    }
+}
+
 /// Reads a line of passwd(5).
 fn parse(line: &str) -> Result<Account> {
     let mut numbers = line.split(':').skip(2).take(2).map(str::parse);

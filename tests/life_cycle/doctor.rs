@@ -71,6 +71,7 @@ fn nothing_is_wrong_where_nothing_is_broken() {
         "database",
         "port",
         "open to",
+        "users",
     ] {
         expect(&tree, name, "good", &[]);
     }
@@ -299,19 +300,37 @@ fn a_server_that_is_opened_to_the_network_is_told() {
     let tree = sound();
     let open = "COVALENT_SERVER_IFACE_ANY=1\n";
     tree.write(VARIABLES, open);
-    let cure = "Next: let only those through whom you trust";
+    let cure = "Next: apt install covalent-https";
     expect(
         &tree,
         "open to",
-        "warn",
-        &["runs code as the account", cure],
+        "BAD",
+        &["without a login", "runs code as the account", cure],
     );
     assert!(!said(&tree, "open to").contains("terminal"));
     tree.write(VARIABLES, &format!("{open}COVALENT_UI_TERMINAL=1\n"));
-    expect(&tree, "open to", "warn", &["a shell in the UI's terminal"]);
+    expect(&tree, "open to", "BAD", &["a shell in the UI's terminal"]);
     // An address of nobody's (RFC 5737), and of this machine alone.
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=192.0.2.1\n");
-    expect(&tree, "open to", "warn", &[cure]);
+    expect(&tree, "open to", "BAD", &[cure]);
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=127.0.0.2\n");
     expect(&tree, "open to", "good", &["this machine alone"]);
+}
+
+#[test]
+fn which_users_of_the_machine_are_let_in_is_told() {
+    let tree = sound();
+    tree.write(VARIABLES, "COVALENT_SVC_PORT=1\n");
+    let members = "and the members of covalent-users, sudo and wheel";
+    expect(&tree, "users", "good", &[members]);
+    tree.write(VARIABLES, "COVALENT_LOCAL_GROUP=physics\n");
+    expect(&tree, "users", "good", &["the members of physics, sudo"]);
+    tree.write(VARIABLES, "COVALENT_LOCAL_GROUP=\n");
+    let cure = "Next: take the line COVALENT_LOCAL_GROUP= out";
+    expect(
+        &tree,
+        "users",
+        "warn",
+        &["every user of this machine", cure],
+    );
 }

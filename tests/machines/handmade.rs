@@ -88,7 +88,11 @@ fn client(
     let script = format!(
         "COVALENT_SVC_PORT={port} HOME=/home/alice/{port} {python} /home/alice/program.py \"$1\""
     );
-    machine.ok(&format!("install -d -o alice /home/alice/{port}"))?;
+    // The group is the packages'.
+    machine.ok(&format!(
+        "install -d -o alice /home/alice/{port}
+         ! getent group covalent-users || usermod --append --groups covalent-users alice"
+    ))?;
     let said = machine
         .script(&script)
         .user("alice")

@@ -3,6 +3,7 @@
 //! `scripts/test` builds what these tests install: `dist` holds the packages, `target/upgrade`
 //! the same with a higher revision.
 
+mod access;
 mod adversary;
 mod busy;
 mod configuration;
@@ -26,6 +27,7 @@ mod secrets;
 mod service;
 mod settings;
 mod sources;
+mod stranger;
 mod surroundings;
 mod trouble;
 mod ui;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, Output, wait_until};
 
-use machine::packages::{DIST, Family, PYTHON, boot, property, run_workflows, wait_for_answer};
+use machine::packages::{
+    DIST, Family, PYTHON, boot, let_in, property, run_workflows, wait_for_answer,
+};
 
 /// Where a test changes the unit.
 const DROP_IN: &str = "/etc/systemd/system/covalent.service.d/test.conf";
@@ -134,6 +136,7 @@ fn starts_by_itself(machine: &Machine) -> Result<()> {
 }
 
 fn client(machine: &Machine, code: &str, argument: &str) -> Result<Output> {
+    let_in(machine, "alice")?;
     machine.write_file("/home/alice/client.py", code, 0o644)?;
     machine
         .script(&format!("{PYTHON} client.py {argument}"))

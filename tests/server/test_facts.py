@@ -54,6 +54,7 @@ class Port(unittest.TestCase):
             ("src/service/address.rs", r'DEFAULT_PORT: &str = "(\d+)"'),
             ("debian/service/postinst", r"http://localhost:\$\{port:-(\d+)\}"),
             ("README.md", r"<http://localhost:(\d+)>"),
+            ("firewall/covalent.xml", r'port="(\d+)"'),
         ):
             with self.subTest(file):
                 self.assertEqual(only(pattern, file), str(DEFAULT_PORT))

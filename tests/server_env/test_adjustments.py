@@ -6,6 +6,7 @@ what the adjustment is for. Then the adjustment and its tests can go.
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import importlib
 import inspect
@@ -28,6 +29,8 @@ import own_home  # noqa: F401
 # isort: split
 import dask.config
 from covalent._dispatcher_plugins import local as local_dispatcher
+from covalent_dispatcher._core.data_modules import importer as manifest_importer
+from covalent_dispatcher._core.data_modules import utils as data_module_utils
 from covalent_dispatcher._db import datastore
 from covalent_dispatcher._service import app_dask
 from distributed import Scheduler
@@ -361,6 +364,52 @@ class LocalPool(unittest.TestCase):
         adjustments.local_pool(plugin.LocalExecutor)
         self.assertIsInstance(plugin.proc_pool, adjustments.LocalPool)
         self.assertEqual(plugin.proc_pool.submit(sum, [1, 2]).result(), 3)
+
+
+class AssetAddresses(unittest.TestCase):
+    def setUp(self):
+        self.store = fresh("covalent_dispatcher._object_store.local")
+        self.provider = self.store.LocalProvider()
+        self.utils = types.SimpleNamespace(dm_pool=data_module_utils.dm_pool)
+
+    def address(self):
+        return self.provider.get_public_uri(self.provider.base_path, "id/result.tobj")
+
+    def test_covalent_still_has_one_address_for_all(self):
+        self.assertEqual(self.address(), f"{self.store.SERVER_URL}/api/v0/files/id/result.tobj")
+
+    def test_is_where_the_caller_calls_it(self):
+        for site in ("https://server.example.org", "http://localhost:9000"):
+            adjustments.asset_addresses(self.store, self.utils, lambda site=site: site)
+            self.assertEqual(self.address(), f"{site}/api/v0/files/id/result.tobj")
+            self.assertEqual(self.provider.get_public_uri("/elsewhere", "x"), "")
+            self.store.LocalProvider.get_public_uri = (
+                self.store.LocalProvider.get_public_uri.__wrapped__
+            )
+
+    def test_is_covalents_own_where_nobody_called(self):
+        adjustments.asset_addresses(self.store, self.utils, lambda: "")
+        self.assertEqual(self.address(), f"{self.store.SERVER_URL}/api/v0/files/id/result.tobj")
+
+    def seen_by(self, pool):
+        """What a context variable of the caller's is, in a thread of Covalent's."""
+        variable = contextvars.ContextVar("variable", default="none")
+
+        async def ask():
+            variable.set("set")
+            with mock.patch.object(data_module_utils, "dm_pool", pool):
+                return await data_module_utils.run_in_executor(variable.get)
+
+        return asyncio.run(ask())
+
+    def test_covalent_still_makes_some_in_a_thread_without_the_context(self):
+        source = inspect.getsource(manifest_importer.import_manifest)
+        self.assertIn("await run_in_executor(\n        _import_manifest", source)
+        self.assertEqual(self.seen_by(data_module_utils.dm_pool), "none")
+
+    def test_it_has_the_context_now(self):
+        adjustments.asset_addresses(self.store, self.utils, lambda: "")
+        self.assertEqual(self.seen_by(self.utils.dm_pool), "set")
 
 
 class WorkerPreload(unittest.TestCase):

@@ -137,7 +137,7 @@ def silent(_store):
     asked.set()
     Event().wait()
 database.unfinished = silent
-stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, notify.Notifier())
+stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, None, notify.Notifier())
 stopping._exit_code = 7
 Thread(target=stopping._finish, daemon=True).start()
 asked.wait()

@@ -141,6 +141,8 @@ def lives(home):
         "dask",
         {
             "COVALENT_ALLOWED_HOSTS": ("proxy.example", lambda value, life: life.answers_as(value)),
+            "COVALENT_LOCAL_GROUP": ("", said("every user of this machine runs code as")),
+            "COVALENT_PROXY_SOCKET": (f"{home}/proxy", lambda value, life: accepts(value)),
             "COVALENT_SVC_PORT": (str(free_port()), listens),
             "COVALENT_UI_TERMINAL": ("1", lambda value, life: life.terminal == "42"),
             "SHELL": (f"{home}/shell", lambda value, life: Path(f"{value}.used").exists()),

@@ -54,7 +54,7 @@ struct Report {
     environment: Option<Environment>,
     /// Whether the environment is the one that the administrator went back to.
     held: bool,
-    /// The workflows that run; none where no server answers.
+    /// The workflows that run; none where no server answers, or not this account.
     running: Option<Running>,
     /// Whether the server starts no new ones (`covalentctl drain`).
     draining: bool,

@@ -20,6 +20,9 @@ pub enum Value {
     Flag,
     /// A whole number above 0.
     Count,
+    /// The name of a group, as group(5) has it. Whether it is there, doctor says: it may be a
+    /// directory's, which does not answer at each start.
+    Group,
     /// Anything.
     Text,
     /// Anything; and setting it does harm, for the reason given.
@@ -32,6 +35,8 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
     ("COVALENT_DISPATCHER_ADDR", Value::Text),
     ("COVALENT_ALLOWED_HOSTS", Value::Text),
+    ("COVALENT_LOCAL_GROUP", Value::Group),
+    ("COVALENT_PROXY_SOCKET", Value::Path),
     ("COVALENT_UI_TERMINAL", Value::Switch),
     ("COVALENT_DASK_DASHBOARD", Value::Text),
     ("COVALENT_DATABASE", Value::Path),
@@ -133,6 +138,8 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
         Value::Level => "one of CRITICAL, ERROR, WARNING, INFO, DEBUG",
         Value::Count if value.parse().is_ok_and(|count: u32| count > 0) => return None,
         Value::Count => "a whole number above 0",
+        Value::Group if !value.contains([':', ',']) => return None,
+        Value::Group => "the name of one group",
         Value::Switch | Value::Flag if is_switch => return None,
         Value::Switch => "1 or 0",
         Value::Flag => {
@@ -181,6 +188,13 @@ mod tests {
             ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
             ("COVALENT_SERVER_IFACE_ANY", "true", "yes", "must be 1 or 0"),
             ("COVALENT_UI_TERMINAL", "", "on", "must be 1 or 0"),
+            (
+                "COVALENT_LOCAL_GROUP",
+                "physics",
+                "physics,maths",
+                "the name of one group",
+            ),
+            ("COVALENT_PROXY_SOCKET", "/run/p", "p", "an absolute path"),
         ] {
             assert_eq!(problem(name, good), None);
             let (severity, text) = problem(name, bad).unwrap();

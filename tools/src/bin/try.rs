@@ -55,6 +55,9 @@ fn main() -> Result<()> {
         })?;
     }
     step("wait for the UI", || wait_for_answer(&machine, PORT))?;
+    step("let alice in", || {
+        machine.ok("usermod --append --groups covalent-users alice")
+    })?;
     let said = step("run a workflow as alice", || {
         let output = machine.as_user("alice", &format!("{PYTHON} /workflows/hello.py"))?;
         ensure!(output.success(), "{output}");

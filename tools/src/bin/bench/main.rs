@@ -1,5 +1,6 @@
 //! The figures that are promised, each beside its peer in one run. For scripts/bench.
 
+mod access;
 mod dispatch;
 mod environment;
 mod installation;
@@ -43,6 +44,7 @@ enum Subject {
     Environment,
     Service,
     Dispatch,
+    Access,
     Repository,
     Verbs,
 }
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Dispatch) {
         dispatch::compare(wide)?;
+    }
+    if wanted(Subject::Access) {
+        access::compare()?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;
