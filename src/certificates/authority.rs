@@ -266,6 +266,47 @@ mod tests {
         Authority::create(&"a".repeat(LONGEST_NAME + 1), 1, None).unwrap_err();
     }
 
+    #[test]
+    fn an_authority_knows_its_limits_and_a_certificate_whom_it_is_for() {
+        let limits = NAMES.map(Name::from);
+        let limited = Authority::create("Test", 100, Some(&limits)).unwrap();
+        let free = Authority::create("Test", 100, None).unwrap();
+        let numbered = Authority::create("Test", 100, Some(&limits[1..])).unwrap();
+        for (name, by_limited, by_numbered) in [
+            ("server.example.org", true, false),
+            ("a.server.example.org", true, false),
+            ("other-server.example.org", false, false),
+            ("example.org", false, false),
+            ("192.0.2.1", true, true),
+            ("192.0.2.2", false, false),
+            ("2001:db8::1", true, true),
+        ] {
+            let name = Name::from(name);
+            assert_eq!(limited.certificate().permits(&name), by_limited, "{name}");
+            assert_eq!(numbered.certificate().permits(&name), by_numbered, "{name}");
+            assert!(free.certificate().permits(&name));
+        }
+        let names = ["*.example.org", "192.0.2.1"].map(Name::from);
+        let made = issue(&free, &names, 30).certificate;
+        for (name, expected) in [
+            ("server.example.org", true),
+            ("Server.Example.ORG", true),
+            ("a.server.example.org", false),
+            ("example.org", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+        ] {
+            assert_eq!(made.is_for(&Name::from(name)), expected, "{name}");
+        }
+        assert!(made.is_signed_by(free.certificate()));
+        assert!(!made.is_signed_by(limited.certificate()));
+        let both = made.pem() + &free.key().pem() + &free.certificate().pem();
+        let all = Certificate::all_from_pem(&both).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[1].der(), free.certificate().der());
+        Certificate::all_from_pem(&free.key().pem()).unwrap_err();
+    }
+
     /// What openssl(1) says of a certificate that this authority has signed for these names.
     fn openssl(authority: &Authority, names: &[&str]) -> String {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use jiff::Timestamp;
 use pem::Pem;
 use x509_parser::asn1_rs::BitString;
@@ -78,6 +78,17 @@ impl Certificate {
         Certificate::from_der(block.into_contents())
     }
 
+    /// Every certificate of a text in PEM, in its order; there is at least one.
+    pub fn all_from_pem(text: &str) -> Result<Vec<Certificate>> {
+        let blocks = pem::parse_many(text).map_err(|_| anyhow!("it is not in PEM"))?;
+        let found = blocks.into_iter().filter(|block| block.tag() == LABEL);
+        let all: Vec<Certificate> = found
+            .map(|block| Certificate::from_der(block.into_contents()))
+            .collect::<Result<_>>()?;
+        ensure!(!all.is_empty(), "there is no certificate in it");
+        Ok(all)
+    }
+
     /// A certificate in DER.
     pub fn from_der(der: Vec<u8>) -> Result<Certificate> {
         let certificate = parse(&der)?;
@@ -132,14 +143,53 @@ impl Certificate {
         })
     }
 
+    /// Whether it is for this name; `*` stands for the first part of a host's (RFC 6125, 6.4.3).
+    pub fn is_for(&self, name: &Name) -> bool {
+        self.names.iter().any(|own| match (own, name) {
+            (Name::Dns(own), Name::Dns(name)) => match own.strip_prefix("*.") {
+                Some(below) => {
+                    let rest = name.split_once('.').map(|(_, rest)| rest);
+                    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(below))
+                }
+                None => own.eq_ignore_ascii_case(name),
+            },
+            _ => own == name,
+        })
+    }
+
+    /// Whether what it signs, as an authority's, is accepted for this name (RFC 5280, "Name
+    /// Constraints"). Of a kind that is excluded as a whole, none is permitted.
+    pub fn permits(&self, name: &Name) -> bool {
+        let Ok(own) = parse(&self.der) else {
+            return false;
+        };
+        match own.name_constraints() {
+            Ok(None) => true,
+            Ok(Some(limits)) => {
+                let permitted = limits.value.permitted_subtrees.iter().flatten();
+                permitted
+                    .into_iter()
+                    .any(|subtree| is_in(name, &subtree.base))
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the authority has signed it.
+    pub fn is_signed_by(&self, authority: &Certificate) -> bool {
+        let (Ok(own), Ok(above)) = (parse(&self.der), parse(&authority.der)) else {
+            return false;
+        };
+        own.issuer().as_raw() == above.subject().as_raw()
+            && own.verify_signature(Some(above.public_key())).is_ok()
+    }
+
     /// Fails where the authority has not signed it, or where it is not valid `now`.
     pub fn check(&self, authority: &Certificate, now: Timestamp) -> Result<()> {
-        let (own, above) = (parse(&self.der)?, parse(&authority.der)?);
-        if !above.is_ca() {
+        if !parse(&authority.der)?.is_ca() {
             bail!("{} is not an authority's", authority.quoted());
         }
-        let is_issuer = own.issuer().as_raw() == above.subject().as_raw();
-        if !is_issuer || own.verify_signature(Some(above.public_key())).is_err() {
+        if !self.is_signed_by(authority) {
             bail!("{} was not signed by {}", self.quoted(), authority.quoted());
         }
         for certificate in [self, authority] {
@@ -191,6 +241,21 @@ fn names(certificate: &X509Certificate<'_>) -> Result<Vec<Name>> {
         _ => None,
     };
     Ok(names.iter().filter_map(read).collect())
+}
+
+/// Whether a name is the one of a subtree, or below it. Addresses stand for themselves there, each
+/// with a mask.
+fn is_in(name: &Name, subtree: &GeneralName<'_>) -> bool {
+    match (name, subtree) {
+        (Name::Dns(name), GeneralName::DNSName(top)) => {
+            let above = name.strip_suffix(top);
+            above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        }
+        (Name::Ip(own), GeneralName::IPAddress(bytes)) => {
+            address(&bytes[..bytes.len() / 2]) == Some(*own)
+        }
+        _ => false,
+    }
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
