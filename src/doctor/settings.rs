@@ -1,7 +1,7 @@
 //! What the administrator has set.
 
 use super::verdict::{Verdict, bad, doubtful, from_error, good};
-use crate::service::environment_file::{EnvironmentFile, Severity};
+use crate::service::environment_file::{EnvironmentFile, Form, SERVER, Severity};
 use crate::settings::Settings;
 use crate::system::host::Host;
 
@@ -15,7 +15,12 @@ pub(super) fn settings(host: &Host) -> Verdict {
 
 /// Whether each line of `covalent.env` does what its author meant.
 pub(super) fn environment_file(host: &Host) -> Verdict {
-    let file = match EnvironmentFile::read(host) {
+    environment_file_of(host, &SERVER)
+}
+
+/// The same for a file of this form.
+pub(super) fn environment_file_of(host: &Host, form: &'static Form) -> Verdict {
+    let file = match EnvironmentFile::read_form(host, form) {
         Ok(file) => file,
         Err(error) => return from_error(&error),
     };
@@ -25,11 +30,14 @@ pub(super) fn environment_file(host: &Host) -> Verdict {
                 "{} is missing, so the defaults are used",
                 file.path.display()
             ),
-            "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",
+            format!(
+                "install -m 0640 /usr/share/covalent/{} /etc/covalent/, unless that is meant",
+                file.form.name
+            ),
         );
     }
     let lines = |severity| file.describe(severity).join("\n      ");
-    let cure = "correct the file, then: systemctl restart covalent";
+    let cure = file.cure();
     let (harmful, harmless) = (lines(Severity::Harmful), lines(Severity::Harmless));
     if !harmful.is_empty() {
         bad(harmful, cure)

@@ -1,4 +1,6 @@
-//! What the variables of `covalent.env` may hold.
+//! What the variables of `covalent.env` and its like may hold.
+
+use std::net::IpAddr;
 
 use super::problem::{Assignment, Problem, Severity};
 use crate::system::file::resolved;
@@ -23,14 +25,42 @@ pub enum Value {
     /// The name of a group, as group(5) has it. Whether it is there, doctor says: it may be a
     /// directory's, which does not answer at each start.
     Group,
+    /// Addresses of IPv4 and IPv6, separated by commas.
+    Addresses,
+    /// Names of hosts and addresses, separated by commas.
+    Names,
     /// Anything.
     Text,
     /// Anything; and setting it does harm, for the reason given.
     Discouraged(&'static str),
 }
 
+/// One of the files: what it is called, and what it may say.
+#[derive(Debug)]
+pub struct Form {
+    /// Its name in /etc/covalent, and in /usr/share/covalent as it is shipped.
+    pub name: &'static str,
+    /// The unit that reads it.
+    pub(super) unit: &'static str,
+    variables: &'static [(&'static str, Value)],
+}
+
+/// The server's.
+pub const SERVER: Form = Form {
+    name: "covalent.env",
+    unit: "covalent",
+    variables: VARIABLES,
+};
+
+/// That of the package covalent-https.
+pub const HTTPS: Form = Form {
+    name: "https.env",
+    unit: "covalent-https",
+    variables: HTTPS_VARIABLES,
+};
+
 /// Every variable that has an effect on Covalent's server, and what it may hold.
-pub const VARIABLES: &[(&str, Value)] = &[
+const VARIABLES: &[(&str, Value)] = &[
     ("COVALENT_SVC_PORT", Value::Port),
     ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
     ("COVALENT_DISPATCHER_ADDR", Value::Text),
@@ -77,19 +107,48 @@ pub const VARIABLES: &[(&str, Value)] = &[
     ),
 ];
 
+/// Every variable of the proxy that lets other machines in.
+const HTTPS_VARIABLES: &[(&str, Value)] = &[
+    ("COVALENT_HTTPS_PORT", Value::Port),
+    ("COVALENT_HTTPS_BIND", Value::Addresses),
+    ("COVALENT_HTTPS_NAMES", Value::Names),
+];
+
+/// Characters of a host's name and of each of its parts at most (RFC 1035, 2.3.4).
+const LONGEST_NAME: usize = 253;
+const LONGEST_PART: usize = 63;
+
 const LEVELS: [&str; 5] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
 
 const SWITCHES: [&str; 6] = ["0", "1", "f", "false", "t", "true"];
 
 /// Checks every assignment.
-pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
-    assignments.iter().filter_map(check_one).collect()
+pub(super) fn check(form: &Form, assignments: &[Assignment]) -> Vec<Problem> {
+    let assignments = assignments.iter();
+    assignments.filter_map(|one| check_one(form, one)).collect()
+}
+
+/// Whether it is the name of a host (RFC 1123, 2.1).
+pub fn is_host_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        (1..=LONGEST_PART).contains(&part.len())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    // One of digits alone would be an address.
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= LONGEST_NAME
+        && text.split('.').all(is_part)
+        && last.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// What is put where the unit's sandbox hides it: the server would start with nothing of it.
-pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
+pub(super) fn hidden(host: &Host, form: &Form, assignments: &[Assignment]) -> Vec<Problem> {
     let is_written = |name: &str| {
-        let kind = VARIABLES.iter().find(|(known, _)| *known == name);
+        let kind = form.variables.iter().find(|(known, _)| *known == name);
         matches!(kind, Some((_, Value::Path))) && name != "SHELL" || name == "HOME"
     };
     let mut problems = Vec::new();
@@ -109,7 +168,7 @@ pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
     problems
 }
 
-fn check_one(assignment: &Assignment) -> Option<Problem> {
+fn check_one(form: &Form, assignment: &Assignment) -> Option<Problem> {
     let Assignment { line, name, value } = assignment;
     let problem = |severity, text| {
         Some(Problem {
@@ -118,10 +177,11 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
             text,
         })
     };
-    let Some((_, kind)) = VARIABLES.iter().find(|(known, _)| known == name) else {
+    let Some((_, kind)) = form.variables.iter().find(|(known, _)| known == name) else {
         // Other variables are for tasks and plugins, and nobody can know them all.
         let ours = name.starts_with("COVALENT_");
-        let text = format!("{name} has no effect; /usr/share/covalent/covalent.env lists all");
+        let shipped = form.name;
+        let text = format!("{name} has no effect; /usr/share/covalent/{shipped} lists all");
         return ours.then(|| problem(Severity::Harmless, text)).flatten();
     };
     // The launcher takes an empty value for none.
@@ -140,6 +200,16 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
         Value::Count => "a whole number above 0",
         Value::Group if !value.contains([':', ',']) => return None,
         Value::Group => "the name of one group",
+        Value::Addresses if each(value, |one| one.parse::<IpAddr>().is_ok()) => return None,
+        Value::Addresses => "addresses of this machine, separated by commas",
+        Value::Names
+            if each(value, |one| {
+                one.parse::<IpAddr>().is_ok() || is_host_name(one)
+            }) =>
+        {
+            return None;
+        }
+        Value::Names => "names of hosts or addresses, separated by commas",
         Value::Switch | Value::Flag if is_switch => return None,
         Value::Switch => "1 or 0",
         Value::Flag => {
@@ -160,17 +230,26 @@ fn check_one(assignment: &Assignment) -> Option<Problem> {
     )
 }
 
+/// Whether each part of a list passes.
+fn each(list: &str, test: impl Fn(&str) -> bool) -> bool {
+    list.split(',').all(|part| test(part.trim()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn problem(name: &str, value: &str) -> Option<(Severity, String)> {
+        let form = match name.starts_with("COVALENT_HTTPS_") {
+            true => &HTTPS,
+            false => &SERVER,
+        };
         let assignment = Assignment {
             line: 3,
             name: name.into(),
             value: value.into(),
         };
-        check_one(&assignment).map(|problem| (problem.severity, problem.text))
+        check_one(form, &assignment).map(|problem| (problem.severity, problem.text))
     }
 
     #[test]
@@ -195,6 +274,34 @@ mod tests {
                 "the name of one group",
             ),
             ("COVALENT_PROXY_SOCKET", "/run/p", "p", "an absolute path"),
+            ("COVALENT_HTTPS_PORT", "443", "https", "1 to 65535"),
+            (
+                "COVALENT_HTTPS_BIND",
+                "192.0.2.1, 2001:db8::1",
+                "192.0.2.1 ssl",
+                "addresses of this machine",
+            ),
+            (
+                "COVALENT_HTTPS_BIND",
+                "::",
+                "localhost",
+                "separated by commas",
+            ),
+            (
+                "COVALENT_HTTPS_NAMES",
+                "a.example.org,B,10.0.0.1",
+                "https://a",
+                "names of hosts or addresses",
+            ),
+            (
+                "COVALENT_HTTPS_NAMES",
+                "3com.example",
+                "a..b",
+                "names of hosts",
+            ),
+            ("COVALENT_HTTPS_NAMES", "a", "a b", "names of hosts"),
+            ("COVALENT_HTTPS_NAMES", "a-b", "-a", "names of hosts"),
+            ("COVALENT_HTTPS_NAMES", "a1", "1.2.3", "names of hosts"),
         ] {
             assert_eq!(problem(name, good), None);
             let (severity, text) = problem(name, bad).unwrap();
@@ -213,41 +320,50 @@ mod tests {
         assert_eq!(severity, Severity::Harmless);
     }
 
+    /// Each form with the file as it is shipped.
+    const SHIPPED: [(&Form, &str); 2] = [
+        (&SERVER, include_str!("../../../systemd/covalent.env")),
+        (&HTTPS, include_str!("../../../systemd/https/https.env")),
+    ];
+
     #[test]
     fn the_shipped_file_documents_every_variable_and_no_other() {
-        let shipped = include_str!("../../../systemd/covalent.env");
-        let mut documented: Vec<&str> = shipped
-            .lines()
-            .filter_map(|line| line.strip_prefix('#'))
-            .filter(|line| !line.starts_with([' ', '#']))
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, _)| name)
-            .collect();
-        let mut known: Vec<&str> = VARIABLES
-            .iter()
-            .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
-            .map(|(name, _)| *name)
-            .collect();
-        documented.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(documented, known);
+        for (form, shipped) in SHIPPED {
+            let mut documented: Vec<&str> = shipped
+                .lines()
+                .filter_map(|line| line.strip_prefix('#'))
+                .filter(|line| !line.starts_with([' ', '#']))
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, _)| name)
+                .collect();
+            let mut known: Vec<&str> = form
+                .variables
+                .iter()
+                .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
+                .map(|(name, _)| *name)
+                .collect();
+            documented.sort_unstable();
+            known.sort_unstable();
+            assert_eq!(documented, known);
+        }
     }
 
     #[test]
     fn the_shipped_file_has_no_problem_as_it_is_and_with_every_line_in_force() {
-        let shipped = include_str!("../../../systemd/covalent.env");
-        let in_force: String = shipped
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(rest) if !rest.starts_with([' ', '#']) => rest,
-                _ => line,
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        for text in [shipped, &in_force] {
-            let (assignments, problems) = super::super::parse::parse(text.as_bytes(), &|| true);
-            assert_eq!(problems, []);
-            assert_eq!(check(&assignments), []);
+        for (form, shipped) in SHIPPED {
+            let in_force: String = shipped
+                .lines()
+                .map(|line| match line.strip_prefix('#') {
+                    Some(rest) if !rest.starts_with([' ', '#']) => rest,
+                    _ => line,
+                })
+                .flat_map(|line| [line, "\n"])
+                .collect();
+            for text in [shipped, &in_force] {
+                let (assignments, problems) = super::super::parse::parse(text.as_bytes(), &|| true);
+                assert_eq!(problems, []);
+                assert_eq!(check(form, &assignments), []);
+            }
         }
     }
 }
