@@ -60,6 +60,14 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What a unit does, as its `ActiveState` (systemctl(1)).
+pub fn state_of(unit: &str) -> Result<String> {
+    let output = Command::new("systemctl", QUESTION_LIMIT)
+        .args(["show", "--property", "ActiveState", "--value", unit])
+        .run()?;
+    Ok(output.stdout.trim().into())
+}
+
 /// Ends a transient unit of ours, with everything in it.
 pub fn end(unit: &str) {
     let command = Command::new("systemctl", QUESTION_LIMIT).args(["stop", unit]);
