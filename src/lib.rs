@@ -14,6 +14,7 @@ pub mod cli;
 mod data;
 mod doctor;
 mod environment;
+mod https;
 mod rollback;
 mod service;
 mod settings;

@@ -8,6 +8,7 @@ mod change;
 mod doctor;
 mod drain;
 mod history;
+mod https;
 mod list;
 mod logs;
 mod remove;
@@ -19,6 +20,7 @@ mod serve;
 mod status;
 mod terminal;
 mod upgrade;
+mod user;
 
 use std::process::ExitCode;
 
@@ -36,8 +38,9 @@ use crate::system::space;
 /// (status, doctor, logs), to manage your own Python packages in its environment (add, remove,
 /// list, upgrade), to return to an earlier environment (history, rollback), to rebuild the
 /// environment after an edit (apply), to run commands in it (run), to back up and restore the
-/// server's data (backup, restore), to take over a server that was set up by hand (adopt), and to
-/// stop or restart the server without interrupting running workflows (drain, restart).
+/// server's data (backup, restore), to take over a server that was set up by hand (adopt), to
+/// stop or restart the server without interrupting running workflows (drain, restart), and to let
+/// people in from other machines (user, https).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -62,6 +65,8 @@ enum Verb {
     Adopt(adopt::Adopt),
     Drain(drain::Drain),
     Restart(restart::Restart),
+    User(user::User),
+    Https(https::Https),
     Run(run::Run),
     Serve(serve::Serve),
 }
@@ -91,6 +96,8 @@ impl Arguments {
             Verb::Adopt(verb) => verb.run(&host).map(done),
             Verb::Drain(verb) => verb.run(&host).map(done),
             Verb::Restart(verb) => verb.run(&host).map(done),
+            Verb::User(verb) => verb.run(&host).map(done),
+            Verb::Https(verb) => verb.run(&host).map(done),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };

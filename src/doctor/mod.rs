@@ -3,6 +3,7 @@
 mod database;
 mod environment;
 mod files;
+mod https;
 mod login;
 mod machine;
 mod network;
@@ -38,7 +39,7 @@ enum Who {
 }
 
 /// Everything, in the order in which one thing needs the other.
-const CHECKS: [(&str, Who, Look); 24] = [
+const CHECKS: [(&str, Who, Look); 27] = [
     ("clock", Who::Anyone, machine::clock),
     ("disk", Who::Anyone, machine::disk),
     ("mounts", Who::Anyone, machine::mounts),
@@ -63,6 +64,9 @@ const CHECKS: [(&str, Who, Look); 24] = [
     ("open to", Who::Anyone, network::open_to),
     ("users", Who::Anyone, network::users),
     ("sockets", Who::Anyone, network::sockets),
+    ("https.env", Who::Root, https::environment_file),
+    ("https", Who::Anyone, https::proxy),
+    ("certificate", Who::Root, https::certificate),
 ];
 
 /// Looks at everything.

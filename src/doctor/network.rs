@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use super::verdict::{
     Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped,
 };
+use crate::https;
 use crate::service::address::Address;
 use crate::service::api::{self, NotLetIn};
 use crate::service::environment_file::EnvironmentFile;
@@ -82,11 +83,20 @@ pub(super) fn open_to(host: &Host) -> Verdict {
     if file.is_on("COVALENT_UI_TERMINAL") {
         cause += ", and has a shell in the UI's terminal";
     }
+    let first = match https::is_installed(host) {
+        // They get in past it.
+        true => "",
+        false => {
+            "apt install covalent-https, or dnf install covalent-https, which gives each user a \
+             login; then "
+        }
+    };
     bad(
         cause,
-        "apt install covalent-https, or dnf install covalent-https, which gives each user a login; \
-         then take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
-         /etc/covalent/covalent.env and type: systemctl restart covalent",
+        format!(
+            "{first}take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
+             /etc/covalent/covalent.env and type: systemctl restart covalent"
+        ),
     )
 }
 

@@ -33,7 +33,7 @@ pub enum Kind {
     NoEnvironment = 10,
     /// doctor found something wrong
     Unhealthy = 11,
-    /// there is no such environment to go back to, or no such package of yours
+    /// there is no such environment to go back to, no such package of yours, or no such user
     Unknown = 12,
     /// the database does not have the revision that the environment needs
     Database = 13,

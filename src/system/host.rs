@@ -135,6 +135,21 @@ impl Host {
         self.path("/etc/covalent/covalent.env")
     }
 
+    /// The file by which HAProxy lets other machines in; only the package covalent-https has it.
+    pub fn https_configuration(&self) -> PathBuf {
+        self.path("/usr/share/covalent/https.cfg")
+    }
+
+    /// Certificates, keys and users of HTTPS. Everybody may look into the folder, not into each file.
+    pub fn https(&self) -> PathBuf {
+        self.path("/etc/covalent/https")
+    }
+
+    /// Where HAProxy listens, for its unit.
+    pub fn https_variables(&self) -> PathBuf {
+        self.path("/run/covalentctl/https.env")
+    }
+
     /// The helper's own settings.
     pub fn settings(&self) -> PathBuf {
         self.path("/etc/covalent/covalentctl.toml")

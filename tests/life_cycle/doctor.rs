@@ -334,3 +334,53 @@ fn which_users_of_the_machine_are_let_in_is_told() {
         &["every user of this machine", cure],
     );
 }
+
+#[test]
+fn https_is_looked_at_where_it_is_installed() {
+    let tree = sound();
+    for name in ["https.env", "https", "certificate"] {
+        expect(&tree, name, "skip", &["covalent-https is not installed"]);
+    }
+    tree.write("usr/share/covalent/https.cfg", "");
+    expect(&tree, "https.env", "warn", &["Next: install -m 0640"]);
+    set_mode(&tree.write("etc/covalent/https.env", ""), 0o640);
+    expect(
+        &tree,
+        "certificate",
+        "BAD",
+        &["there is none yet", "https renew"],
+    );
+    tree.ok(&["https", "renew"]);
+    expect(&tree, "https.env", "good", &[]);
+    expect(&tree, "https", "warn", &["no users yet", "user add NAME"]);
+    expect(&tree, "certificate", "good", &["until"]);
+    tree.ok(&["user", "add", "alice"]);
+    expect(&tree, "https", "good", &["alice can log in"]);
+
+    tree.write("etc/covalent/https.env", "COVALENT_HTTPS_PORT=https\n");
+    expect(
+        &tree,
+        "https.env",
+        "BAD",
+        &["https.env:1: ", "restart covalent-https"],
+    );
+    tree.write(
+        "etc/covalent/https.env",
+        "COVALENT_HTTPS_NAMES=other.example.org\n",
+    );
+    tree.write("etc/covalent/https/server.pem", "nothing\n");
+    expect(
+        &tree,
+        "certificate",
+        "BAD",
+        &["server.pem: ", "https certificate CHAIN KEY"],
+    );
+    let open = fs::read_to_string(tree.path(VARIABLES)).unwrap() + "COVALENT_SERVER_IFACE_ANY=1\n";
+    tree.write(VARIABLES, &open);
+    expect(
+        &tree,
+        "open to",
+        "BAD",
+        &["without a login", "Next: take COVALENT"],
+    );
+}

@@ -8,6 +8,7 @@ mod doctor;
 mod drain;
 mod environment;
 mod generations;
+mod https;
 mod own_packages;
 mod printing;
 mod settings;

@@ -12,7 +12,7 @@ use clap_mangen::Man;
 use covalentctl::cli::{Arguments, exit_statuses};
 
 /// The files of section FILES.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     (
         "/opt/virtualenvs/covalent",
         "the active environment, a link",
@@ -24,6 +24,14 @@ const FILES: [(&str, &str); 6] = [
     (
         "/etc/covalent/covalentctl.toml",
         "how environments are built, see SETTINGS",
+    ),
+    (
+        "/etc/covalent/https.env",
+        "how other machines reach the server, explained there (package covalent-https)",
+    ),
+    (
+        "/etc/covalent/https",
+        "the certificate of HTTPS, its key, and the users with the hashes of their passwords",
     ),
     (
         "/etc/covalent/requirements.d/*.txt",
@@ -43,12 +51,19 @@ fn main() -> Result<()> {
         .disable_help_subcommand(true);
     command.build();
     write_page(&command, &folder, &sections())?;
-    for verb in command.get_subcommands() {
-        write_page(verb, &folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
-    }
+    write_pages_below(&command, &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut Arguments::command(), "covalentctl", &folder)
             .with_context(|| format!("writing the completions for {shell}"))?;
+    }
+    Ok(())
+}
+
+/// A page for each verb, and for each verb of a verb.
+fn write_pages_below(command: &Command, folder: &Path) -> Result<()> {
+    for verb in command.get_subcommands() {
+        write_page(verb, folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
+        write_pages_below(verb, folder)?;
     }
     Ok(())
 }
