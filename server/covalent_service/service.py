@@ -227,7 +227,8 @@ class _Service:
         return callers.Door(access, users, to_network)
 
     def _by_proxy(self) -> Access:
-        return AccessByProxy(self._names(), False, _machine() if self._proxy else ())
+        names = (*self._names(), *self._settings.https_names)
+        return AccessByProxy(names, False, _machine() if self._proxy else ())
 
     def _names(self) -> tuple[str, ...]:
         return self._settings.address, *self._settings.allowed_hosts

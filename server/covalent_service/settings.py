@@ -49,6 +49,7 @@ class Settings:
     allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
     local_group: str  # whose members may use it from this machine; empty for everybody
     proxy_socket: Path | None  # where a proxy with a login reaches it
+    https_names: tuple[str, ...]  # more names that those may call it by who come from there
     heartbeat_interval: int
 
     @property
@@ -108,6 +109,8 @@ class Settings:
             # The one variable that an empty value says something for.
             local_group=environ.get("COVALENT_LOCAL_GROUP", DEFAULT_LOCAL_GROUP).strip(),
             proxy_socket=given.value("COVALENT_PROXY_SOCKET", _absolute, None),
+            # Of another file, which its own unit checks: it is no reason not to serve this machine.
+            https_names=_words(environ.get("COVALENT_HTTPS_NAMES", "")),
             heartbeat_interval=given.value(
                 "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
             ),
@@ -243,10 +246,13 @@ def _host_name(text: str) -> str:
         ) from None
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _host_names(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
     try:
-        return tuple(map(_host_name, names))
+        return tuple(map(_host_name, _words(text)))
     except ValueError:
         raise ValueError("a list of host names with commas between") from None
 
