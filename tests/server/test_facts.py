@@ -60,6 +60,20 @@ class Port(unittest.TestCase):
                 self.assertEqual(only(pattern, file), str(DEFAULT_PORT))
 
 
+class PortOfHttps(unittest.TestCase):
+    """`DEFAULT_PORT` of src/https/settings.rs."""
+
+    def test_is_the_same_everywhere(self):
+        port = only(r"DEFAULT_PORT: u16 = (\d+);", "src/https/settings.rs")
+        for file, pattern in (
+            ("systemd/https/https.env", r"^#COVALENT_HTTPS_PORT=(\d+)$"),
+            ("tests/workflows/https.py", r'"--port", type=int, default=(\d+)'),
+            ("docs/access.md", r"https://server.example.org:(\d+)"),
+        ):
+            with self.subTest(file):
+                self.assertEqual(only(pattern, file), port)
+
+
 class Version(unittest.TestCase):
     """The newest one of debian/changelog."""
 
