@@ -10,6 +10,7 @@ mod configuration;
 mod distribution;
 mod groups;
 mod handmade;
+mod https;
 mod image;
 mod install;
 mod launcher;
