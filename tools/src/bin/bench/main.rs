@@ -3,6 +3,7 @@
 mod access;
 mod dispatch;
 mod environment;
+mod https;
 mod installation;
 mod report;
 mod repository;
@@ -72,6 +73,7 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Access) {
         access::compare()?;
+        https::compare(rounds)?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;
