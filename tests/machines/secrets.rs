@@ -127,6 +127,7 @@ fn tasks_stay_in_their_sandbox() -> Result<()> {
     every_attempt_fails(&machine)?;
     tasks_share_what_the_server_has(&machine)?;
     a_drop_in_opens_two_folders(&machine)?;
+    a_drop_in_opens_its_devices_and_no_other(&machine)?;
     a_compiler_compiles(&machine)?;
     run_workflows(&machine, Some("work,local,transfer,pip"))
 }
@@ -210,6 +211,30 @@ fn a_drop_in_opens_two_folders(machine: &Machine) -> Result<()> {
         ensure!(taken.iter().any(|path| path == folder), "{taken:?}");
     }
     Ok(())
+}
+
+/// As `docs/sandbox.md` has it. A machine has no graphics card, so another device stands in for one.
+fn a_drop_in_opens_its_devices_and_no_other(machine: &Machine) -> Result<()> {
+    let drop_in = "/etc/systemd/system/covalent.service.d/graphics-cards.conf";
+    machine.ok(&format!(
+        "install -Dm 644 /usr/share/covalent/graphics-cards.conf {drop_in}"
+    ))?;
+    for (device, opens) in [("char-nvidia\\*", false), ("char-misc", true)] {
+        machine.ok(&format!(
+            "sed --in-place 's/char-nvidia\\*/{device}/' {drop_in}
+             systemctl daemon-reload; systemctl restart covalent"
+        ))?;
+        wait_for_answer(machine, 48008)?;
+        let outcome = attempts(machine, "alice", "task")?;
+        let opened = !outcome["open_a_device"].is_null();
+        ensure!(opened == opens, "{device}: {outcome:?}");
+    }
+    machine
+        .ok(&format!(
+            "rm {drop_in}; systemctl daemon-reload; systemctl restart covalent"
+        ))
+        .map(drop)?;
+    wait_for_answer(machine, 48008)
 }
 
 fn a_compiler_compiles(machine: &Machine) -> Result<()> {
