@@ -135,7 +135,7 @@ def check() -> None:
 def _owner(client: End, server: End) -> int | None:
     """Whose the socket from the one to the other is, if somebody has it open."""
     found = _socket(client, server)
-    # Without an inode no process has it any more, and the uid may be 0 for nobody's.
+    # Without an inode no process has it any more; earlier kernels say uid 0 for such a one.
     return found.uid if found and found.inode and found.state in FAR_END else None
 
 

@@ -234,8 +234,9 @@ def find_the_secret_in_processes():
             text = open(file, "rb").read()
         except OSError:
             continue
-        mine = file.split("/")[2] in (str(os.getpid()), str(os.getppid()))
-        if SECRET.encode() in text and not mine:
+        if (
+            SECRET.encode() in text and b"stranger.py" not in text
+        ):  # this one's own, and what started it
             found.append(file)
     return found or None
 
