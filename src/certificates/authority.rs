@@ -16,6 +16,9 @@ use super::key::Key;
 /// A certificate is valid a little before it is made: the clock of whoever checks it may be behind.
 const BEHIND: SignedDuration = SignedDuration::from_hours(1);
 
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Characters of a common name at most (RFC 5280, `ub-common-name`).
 const LONGEST_NAME: usize = 64;
 
@@ -121,7 +124,7 @@ fn params(name: &str, days: u32) -> Result<CertificateParams> {
         u64::try_from(begin.as_second()).context("this machine's clock is before 1970")?;
     let mut params = CertificateParams::default();
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
-    params.not_after = params.not_before + Duration::from_hours(24 * u64::from(days));
+    params.not_after = params.not_before + Duration::from_secs(DAY * u64::from(days));
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     Ok(params)
