@@ -77,9 +77,10 @@ pub fn bring(host: &Host, folder: &Path, replace: bool, progress: &Progress) -> 
             "take that line out of /etc/covalent/covalent.env, and type this again",
         ));
     };
-    let end = match Path::new("/usr/bin/zstd").exists() {
-        true => "tar.zst",
-        false => "tar.gz",
+    let end = if Path::new("/usr/bin/zstd").exists() {
+        "tar.zst"
+    } else {
+        "tar.gz"
     };
     let staging = host.state().join("adopt");
     file::make_folder(&staging, 0o711)?;

@@ -75,9 +75,10 @@ impl Apply {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let progress = match self.transaction {
-            true => Progress::plain(),
-            false => Progress::interactive(),
+        let progress = if self.transaction {
+            Progress::plain()
+        } else {
+            Progress::interactive()
         };
         if self.at_start {
             after_failed_migration(host, &progress)?;

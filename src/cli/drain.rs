@@ -35,9 +35,10 @@ impl Drain {
         require_root(host)?;
         let progress = Progress::interactive();
         if self.resume {
-            progress.say(match drain::resume(host)? {
-                true => "the server accepts new workflows again",
-                false => "the server accepts new workflows; nothing to do",
+            progress.say(if drain::resume(host)? {
+                "the server accepts new workflows again"
+            } else {
+                "the server accepts new workflows; nothing to do"
             });
         } else {
             drain::drain(host, self.timeout.map(Duration::from_secs), &progress)?;

@@ -56,9 +56,10 @@ impl List {
         let versions = column(rows.iter().map(|row| row.shown_version()));
         for row in &rows {
             let version = row.shown_version();
-            let why = match row.requirement.is_empty() {
-                true => row.because.clone(),
-                false => format!("{}, {}", row.requirement, row.because),
+            let why = if row.requirement.is_empty() {
+                row.because.clone()
+            } else {
+                format!("{}, {}", row.requirement, row.because)
             };
             let name = &row.name;
             print::answer(format_args!("{name:names$}  {version:versions$}  {why}\n"))?;

@@ -94,12 +94,13 @@ pub(super) fn permissions(host: &Host) -> Verdict {
 
 /// Whether somebody else than root can change a file; in a tree, than whoever made it.
 fn changeable(host: &Host, metadata: &Metadata) -> bool {
-    let (owner, group) = match host.is_real() {
-        true => (0, 0),
-        false => (
+    let (owner, group) = if host.is_real() {
+        (0, 0)
+    } else {
+        (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
-        ),
+        )
     };
     let mode = metadata.mode();
     metadata.uid() != owner

@@ -70,9 +70,10 @@ pub fn examine(host: &Host) -> Vec<Check> {
         .into_iter()
         .map(|(name, who, look)| Check {
             name,
-            verdict: match who == Who::Anyone || may_read_all(host) {
-                true => look(host),
-                false => only_root(),
+            verdict: if who == Who::Anyone || may_read_all(host) {
+                look(host)
+            } else {
+                only_root()
             },
         })
         .collect()

@@ -114,9 +114,10 @@ pub(super) fn sockets(host: &Host) -> Verdict {
         .filter(|place| !(is_open && place.port().to_string() == port))
         .map(|place| place.to_string())
         .collect();
-    match reachable.is_empty() {
-        true => good("nothing listens to the network that covalent.env does not open"),
-        false => doubtful(
+    if reachable.is_empty() {
+        good("nothing listens to the network that covalent.env does not open")
+    } else {
+        doubtful(
             format!(
                 "a process of the account {} listens on {}",
                 account::NAME,
@@ -124,7 +125,7 @@ pub(super) fn sockets(host: &Host) -> Verdict {
             ),
             "ss -ltnp names it: a task's, or the server's if covalent.env was changed since; \
              systemctl restart covalent ends it",
-        ),
+        )
     }
 }
 

@@ -79,12 +79,13 @@ pub(super) fn index(host: &Host) -> Verdict {
         "{correction} below [index] in {}",
         host.settings().display()
     );
-    match needed {
-        true => bad(cause, cure + ", or install covalent-wheels"),
-        false => doubtful(
+    if needed {
+        bad(cause, cure + ", or install covalent-wheels")
+    } else {
+        doubtful(
             cause,
             cure + "; it is asked for what no folder of wheels on this machine has",
-        ),
+        )
     }
 }
 

@@ -115,15 +115,16 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
             is_weaker(name, there, wanted).then(|| format!("{name}={there}"))
         })
         .collect();
-    match weaker.is_empty() {
-        true => good("as the package has it"),
-        false => doubtful(
+    if weaker.is_empty() {
+        good("as the package has it")
+    } else {
+        doubtful(
             format!(
                 "tasks may do more than the package lets them: {} ({changes})",
                 weaker.join(", ")
             ),
             format!("{cure}, unless that is meant"),
-        ),
+        )
     }
 }
 

@@ -164,12 +164,13 @@ fn unreachable(host: &Host, path: &Path) -> Result<Option<String>> {
         .run()?
         .stdout;
     let (closed, path) = (closed.trim_end(), path.display());
-    Ok(
-        (!closed.is_empty()).then(|| match closed == path.to_string() {
-            true => format!("the account {NAME} may not execute {path}"),
-            false => format!("the account {NAME} can't reach {path}: {closed} is closed to it"),
-        }),
-    )
+    Ok((!closed.is_empty()).then(|| {
+        if closed == path.to_string() {
+            format!("the account {NAME} may not execute {path}")
+        } else {
+            format!("the account {NAME} can't reach {path}: {closed} is closed to it")
+        }
+    }))
 }
 
 fn candidates(host: &Host) -> Vec<PathBuf> {

@@ -215,9 +215,10 @@ fn way_back(
             target.manifest.id
         ))
     })?;
-    let way_back = match touched {
-        true => DatabaseRollback::new(host, &target, revision)?,
-        false => None,
+    let way_back = if touched {
+        DatabaseRollback::new(host, &target, revision)?
+    } else {
+        None
     };
     Ok((target, way_back))
 }
@@ -239,9 +240,12 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
             .ok_or_else(|| unknown("there is no environment before the active one".into()));
     };
     let exact = all.iter().any(|generation| generation.manifest.id == id);
-    let mut matching = all.into_iter().filter(|generation| match exact {
-        true => generation.manifest.id == id,
-        false => generation.manifest.id.starts_with(id),
+    let mut matching = all.into_iter().filter(|generation| {
+        if exact {
+            generation.manifest.id == id
+        } else {
+            generation.manifest.id.starts_with(id)
+        }
     });
     match (matching.next(), matching.next()) {
         (Some(only), None) if only.path == active.path => Err(unknown(format!(

@@ -40,9 +40,10 @@ const WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 
 /// What another environment takes, which may share the files of one that is there.
 pub fn of_environment(shared: bool) -> Need {
-    match shared {
-        true => SHARED_ENVIRONMENT,
-        false => ENVIRONMENT,
+    if shared {
+        SHARED_ENVIRONMENT
+    } else {
+        ENVIRONMENT
     }
 }
 

@@ -53,18 +53,19 @@ pub fn explain(status: u32) -> Option<Explanation> {
 
 /// Why the sandbox can't be set up, and what to type.
 pub fn namespace() -> (&'static str, &'static str) {
-    match systemd::is_in_container() {
-        true => (
+    if systemd::is_in_container() {
+        (
             "this container may not make mount namespaces, of which the sandbox of tasks consists",
             "allow them (nesting, where containers are configured), or do without the sandbox, so \
              that tasks see what the account sees: sudo install -Dm 644 \
              /usr/share/covalent/without-namespaces.conf -t /etc/systemd/system/covalent.service.d; \
              sudo systemctl daemon-reload",
-        ),
-        false => (
+        )
+    } else {
+        (
             "a folder of the sandbox is missing, or mount namespaces are not allowed",
             "systemctl show covalent -p ReadWritePaths,ReadOnlyPaths,BindPaths,BindReadOnlyPaths \
              names the folders: make the missing one, or write '-' before it",
-        ),
+        )
     }
 }

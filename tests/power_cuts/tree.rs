@@ -190,9 +190,10 @@ impl Tree {
                 there.get(name)
             );
         }
-        Ok(match before == Some(active.as_path()) {
-            true => Found::Old,
-            false => Found::New,
+        Ok(if before == Some(active.as_path()) {
+            Found::Old
+        } else {
+            Found::New
         })
     }
 

@@ -160,9 +160,10 @@ impl Environment {
 /// Why the newest environment is not the active one, and what to type.
 fn problem(failure: &FailedAttempt, paint: Paint) -> String {
     let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let what = match failure.kind == Kind::Database.name() {
-        true => format!("the newest environment could not be started, {when}"),
-        false => format!("the newest environment could not be made, {when}"),
+    let what = if failure.kind == Kind::Database.name() {
+        format!("the newest environment could not be started, {when}")
+    } else {
+        format!("the newest environment could not be made, {when}")
     };
     let text = paint.bad(&what) + "\n" + &failure.message;
     match failure.next.as_str() {

@@ -158,9 +158,10 @@ impl<'a> Actor<'a> {
         // A link to a folder that root has given to the account leads to nothing but its own.
         let there = target.symlink_metadata();
         let is_its_own = there.is_ok_and(|there| there.is_dir() && there.uid() == account.uid);
-        Ok(match is_its_own && not_roots(target)?.is_none() {
-            true => Actor::Caller,
-            false => Actor::Account(host, account, changeable),
+        Ok(if is_its_own && not_roots(target)?.is_none() {
+            Actor::Caller
+        } else {
+            Actor::Account(host, account, changeable)
         })
     }
 

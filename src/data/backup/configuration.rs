@@ -33,9 +33,10 @@ impl Configuration {
 
     /// The `covalent.env` that counts once they are in their places.
     pub(super) fn environment_file(&self, host: &Host) -> Result<EnvironmentFile> {
-        match self.tree.environment_file().exists() {
-            true => EnvironmentFile::read(&self.tree),
-            false => EnvironmentFile::read(host),
+        if self.tree.environment_file().exists() {
+            EnvironmentFile::read(&self.tree)
+        } else {
+            EnvironmentFile::read(host)
         }
     }
 

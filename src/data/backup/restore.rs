@@ -34,9 +34,10 @@ pub fn restore(
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
     let end = snapshot::aside("restore");
-    let settings = match with_settings {
-        true => Some(Configuration::unpack(host, archive, &staging)?),
-        false => None,
+    let settings = if with_settings {
+        Some(Configuration::unpack(host, archive, &staging)?)
+    } else {
+        None
     };
     let environment_file = match &settings {
         Some(settings) => settings.environment_file(host)?,

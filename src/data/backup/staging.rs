@@ -44,9 +44,10 @@ impl Staging {
         let action = || format!("emptying {}", self.path.display());
         for entry in fs::read_dir(&self.path).with_context(action)? {
             let entry = entry.with_context(action)?;
-            match entry.file_type().with_context(action)?.is_dir() {
-                true => fs::remove_dir_all(entry.path()),
-                false => fs::remove_file(entry.path()),
+            if entry.file_type().with_context(action)?.is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
             }
             .with_context(action)?;
         }

@@ -201,10 +201,11 @@ impl Installer<'_> {
             sync = sync.args([&path]);
             hashed = false;
         }
-        Ok(match hashed {
-            true => sync.args(["--require-hashes"]),
+        Ok(if hashed {
+            sync.args(["--require-hashes"])
+        } else {
             // uv checks every hash that is there, as it does by default.
-            false => sync,
+            sync
         })
     }
 }

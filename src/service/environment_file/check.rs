@@ -91,9 +91,10 @@ pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
     for Assignment { line, name, value } in assignments {
         let path = resolved(&host.path(value));
         // In a /tmp of its own the server keeps what may be gone after its end.
-        let hidden = match is_written(name) && value.starts_with('/') {
-            true => sandbox::hides(host, &path).filter(Hidden::is_a_home),
-            false => None,
+        let hidden = if is_written(name) && value.starts_with('/') {
+            sandbox::hides(host, &path).filter(Hidden::is_a_home)
+        } else {
+            None
         };
         problems.extend(hidden.map(|hidden| Problem {
             line: *line,

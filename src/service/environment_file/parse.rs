@@ -124,9 +124,10 @@ impl Reader<'_> {
                     part of it: take the backslash away";
         Some(Problem {
             line,
-            severity: match lines.any(is_setting) {
-                true => Severity::Harmful,
-                false => Severity::Harmless,
+            severity: if lines.any(is_setting) {
+                Severity::Harmful
+            } else {
+                Severity::Harmless
             },
             text: text.into(),
         })

@@ -28,9 +28,10 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (family, suite) = match arguments.rpm {
-        true => (Family::Rpm, "rpm"),
-        false => (Family::Deb, "bookworm"),
+    let (family, suite) = if arguments.rpm {
+        (Family::Rpm, "rpm")
+    } else {
+        (Family::Deb, "bookworm")
     };
     if arguments.keep {
         TcpListener::bind(("127.0.0.1", PORT)).with_context(|| {
@@ -42,9 +43,10 @@ fn main() -> Result<()> {
         let builder = Machine::builder(suite)
             .bind_read_only(in_project("dist"), DIST)
             .bind_read_only(in_project("tests/workflows"), "/workflows");
-        match arguments.keep {
-            true => builder.host_network().boot(),
-            false => builder.boot(),
+        if arguments.keep {
+            builder.host_network().boot()
+        } else {
+            builder.boot()
         }
     })?;
     let said = step("install the packages", || family.install(&machine, DIST))?;
