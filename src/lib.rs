@@ -19,3 +19,10 @@ pub mod system;
 mod unprivileged;
 
 pub use environment::requirement::pins;
+
+/// The files of settings as they are shipped, with the tables that check them: for their manual
+/// pages.
+pub mod settings_files {
+    pub use crate::service::environment_file::{FILES as VARIABLES, Shipped, Value};
+    pub use crate::settings::{Rule, SETTINGS, SHIPPED as COVALENTCTL_TOML};
+}

@@ -1,4 +1,4 @@
-//! What the variables of `covalent.env` may hold.
+//! What the variables of a file of variables may hold.
 
 use super::problem::{Assignment, Problem, Severity};
 use crate::system::file::resolved;
@@ -16,7 +16,7 @@ pub enum Value {
     Level,
     /// `1`, `true` or `t`, or `0`, `false` or `f`: the launcher takes nothing else.
     Switch,
-    /// The same, read by Covalent itself, which takes anything else for a no or for a yes.
+    /// A switch that Covalent reads itself, which takes anything else for a no or for a yes.
     Flag,
     /// A whole number above 0.
     Count,
@@ -26,8 +26,42 @@ pub enum Value {
     Discouraged(&'static str),
 }
 
-/// Every variable that has an effect on Covalent's server, and what it may hold.
-pub const VARIABLES: &[(&str, Value)] = &[
+/// A file of variables as it is shipped. Every such file is checked by its table, and has a manual
+/// page that is made from both.
+#[derive(Debug)]
+pub struct Shipped {
+    /// Its name, below `/etc/covalent` and, as it is shipped, below `/usr/share/covalent`.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Its text.
+    pub text: &'static str,
+    /// Every variable that has an effect, and what it may hold.
+    pub variables: &'static [(&'static str, Value)],
+}
+
+impl Shipped {
+    /// What the variable `name` may hold, if it has an effect.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        let mut variables = self.variables.iter();
+        variables
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// Every file of variables.
+pub const FILES: &[&Shipped] = &[&SERVER];
+
+/// That of Covalent's server.
+pub const SERVER: Shipped = Shipped {
+    name: "covalent.env",
+    about: "the environment of the Covalent server",
+    text: include_str!("../../../systemd/covalent.env"),
+    variables: SERVERS,
+};
+
+const SERVERS: &[(&str, Value)] = &[
     ("COVALENT_SVC_PORT", Value::Port),
     ("COVALENT_SERVER_IFACE_ANY", Value::Switch),
     ("COVALENT_DISPATCHER_ADDR", Value::Text),
@@ -76,26 +110,56 @@ const LEVELS: [&str; 5] = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
 
 const SWITCHES: [&str; 6] = ["0", "1", "f", "false", "t", "true"];
 
-/// Checks every assignment.
-pub(super) fn check(assignments: &[Assignment]) -> Vec<Problem> {
-    assignments.iter().filter_map(check_one).collect()
+impl Value {
+    /// What it must be, to follow "must be"; nothing if anything will do.
+    pub fn expected(self) -> Option<&'static str> {
+        match self {
+            Value::Port => Some("a port number from 1 to 65535"),
+            Value::Path => Some("an absolute path"),
+            Value::Level => Some("one of CRITICAL, ERROR, WARNING, INFO, DEBUG"),
+            Value::Switch | Value::Flag => Some("1 or 0"),
+            Value::Count => Some("a whole number above 0"),
+            Value::Text | Value::Discouraged(_) => None,
+        }
+    }
+
+    fn may_be(self, value: &str) -> bool {
+        match self {
+            Value::Port => value.parse().is_ok_and(|port: u16| port > 0),
+            Value::Path => value.starts_with('/'),
+            Value::Level => LEVELS.contains(&value.to_uppercase().as_str()),
+            Value::Switch | Value::Flag => SWITCHES.contains(&value.to_lowercase().as_str()),
+            Value::Count => value.parse().is_ok_and(|count: u32| count > 0),
+            Value::Text | Value::Discouraged(_) => true,
+        }
+    }
+}
+
+/// Checks every assignment of a file.
+pub(super) fn check(file: &Shipped, assignments: &[Assignment]) -> Vec<Problem> {
+    let checked = assignments.iter().filter_map(|assignment| {
+        let (severity, text) = check_one(file, assignment)?;
+        Some(Problem {
+            line: assignment.line,
+            severity,
+            text,
+        })
+    });
+    checked.collect()
 }
 
 /// What is put where the unit's sandbox hides it: the server would start with nothing of it.
-pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
-    let is_written = |name: &str| {
-        let kind = VARIABLES.iter().find(|(known, _)| *known == name);
-        matches!(kind, Some((_, Value::Path))) && name != "SHELL" || name == "HOME"
-    };
+pub(super) fn hidden(host: &Host, file: &Shipped, assignments: &[Assignment]) -> Vec<Problem> {
+    let is_written =
+        |name: &str| file.value(name) == Some(Value::Path) && name != "SHELL" || name == "HOME";
     let mut problems = Vec::new();
     for Assignment { line, name, value } in assignments {
+        if !is_written(name) || !value.starts_with('/') {
+            continue;
+        }
         let path = resolved(&host.path(value));
         // In a /tmp of its own the server keeps what may be gone after its end.
-        let hidden = if is_written(name) && value.starts_with('/') {
-            sandbox::hides(host, &path).filter(Hidden::is_a_home)
-        } else {
-            None
-        };
+        let hidden = sandbox::hides(host, &path).filter(Hidden::is_a_home);
         problems.extend(hidden.map(|hidden| Problem {
             line: *line,
             severity: Severity::Harmful,
@@ -105,53 +169,30 @@ pub(super) fn hidden(host: &Host, assignments: &[Assignment]) -> Vec<Problem> {
     problems
 }
 
-fn check_one(assignment: &Assignment) -> Option<Problem> {
-    let Assignment { line, name, value } = assignment;
-    let problem = |severity, text| {
-        Some(Problem {
-            line: *line,
-            severity,
-            text,
-        })
-    };
-    let Some((_, kind)) = VARIABLES.iter().find(|(known, _)| known == name) else {
+fn check_one(file: &Shipped, assignment: &Assignment) -> Option<(Severity, String)> {
+    let Assignment { name, value, .. } = assignment;
+    let Some(kind) = file.value(name) else {
         // Other variables are for tasks and plugins, and nobody can know them all.
         let ours = name.starts_with("COVALENT_");
-        let text = format!("{name} has no effect; /usr/share/covalent/covalent.env lists all");
-        return ours.then(|| problem(Severity::Harmless, text)).flatten();
+        let all = format!("/usr/share/covalent/{}", file.name);
+        let text = format!("{name} has no effect; {all} lists all");
+        return ours.then_some((Severity::Harmless, text));
     };
-    // The launcher takes an empty value for none.
+    // An empty value is as good as none.
     if value.is_empty() {
         return None;
     }
-    let is_switch = SWITCHES.contains(&value.to_lowercase().as_str());
-    let expected = match kind {
-        Value::Port if value.parse().is_ok_and(|port: u16| port > 0) => return None,
-        Value::Port => "a port number from 1 to 65535",
-        Value::Path if value.starts_with('/') => return None,
-        Value::Path => "an absolute path",
-        Value::Level if LEVELS.contains(&value.to_uppercase().as_str()) => return None,
-        Value::Level => "one of CRITICAL, ERROR, WARNING, INFO, DEBUG",
-        Value::Count if value.parse().is_ok_and(|count: u32| count > 0) => return None,
-        Value::Count => "a whole number above 0",
-        Value::Switch | Value::Flag if is_switch => return None,
-        Value::Switch => "1 or 0",
-        Value::Flag => {
-            let text = format!("{name} should be 1 or 0");
-            return problem(Severity::Harmless, text);
-        }
-        Value::Text => return None,
-        Value::Discouraged(reason) => {
-            return problem(
-                Severity::Harmless,
-                format!("{name} should not be set here: {reason}"),
-            );
-        }
-    };
-    problem(
-        Severity::Harmful,
-        format!("{name} must be {expected}, not {value:?}"),
-    )
+    if let Value::Discouraged(reason) = kind {
+        let text = format!("{name} should not be set here: {reason}");
+        return Some((Severity::Harmless, text));
+    }
+    let expected = kind.expected().filter(|_| !kind.may_be(value))?;
+    Some(if kind == Value::Flag {
+        (Severity::Harmless, format!("{name} should be {expected}"))
+    } else {
+        let text = format!("{name} must be {expected}, not {value:?}");
+        (Severity::Harmful, text)
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +205,7 @@ mod tests {
             name: name.into(),
             value: value.into(),
         };
-        check_one(&assignment).map(|problem| (problem.severity, problem.text))
+        check_one(&SERVER, &assignment)
     }
 
     #[test]
@@ -200,41 +241,45 @@ mod tests {
         assert_eq!(severity, Severity::Harmless);
     }
 
+    /// The text of a shipped file with every example in force.
+    fn in_force(file: &Shipped) -> String {
+        let lines = file.text.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with([' ', '#']) => rest,
+            _ => line,
+        });
+        lines.flat_map(|line| [line, "\n"]).collect()
+    }
+
     #[test]
     fn the_shipped_file_documents_every_variable_and_no_other() {
-        let shipped = include_str!("../../../systemd/covalent.env");
-        let mut documented: Vec<&str> = shipped
-            .lines()
-            .filter_map(|line| line.strip_prefix('#'))
-            .filter(|line| !line.starts_with([' ', '#']))
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, _)| name)
-            .collect();
-        let mut known: Vec<&str> = VARIABLES
-            .iter()
-            .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
-            .map(|(name, _)| *name)
-            .collect();
-        documented.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(documented, known);
+        for file in FILES {
+            let text = in_force(file);
+            let mut documented: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, _)| name)
+                .collect();
+            let mut known: Vec<&str> = file
+                .variables
+                .iter()
+                .filter(|(_, kind)| !matches!(kind, Value::Discouraged(_)))
+                .map(|(name, _)| *name)
+                .collect();
+            documented.sort_unstable();
+            known.sort_unstable();
+            assert_eq!(documented, known, "{}", file.name);
+        }
     }
 
     #[test]
     fn the_shipped_file_has_no_problem_as_it_is_and_with_every_line_in_force() {
-        let shipped = include_str!("../../../systemd/covalent.env");
-        let in_force: String = shipped
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(rest) if !rest.starts_with([' ', '#']) => rest,
-                _ => line,
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        for text in [shipped, &in_force] {
-            let (assignments, problems) = super::super::parse::parse(text.as_bytes(), &|| true);
-            assert_eq!(problems, []);
-            assert_eq!(check(&assignments), []);
+        for file in FILES {
+            for text in [file.text, &in_force(file)] {
+                let (assignments, problems) = super::super::parse::parse(text.as_bytes(), &|| true);
+                assert_eq!(problems, [], "{}", file.name);
+                assert_eq!(check(file, &assignments), [], "{}", file.name);
+            }
         }
     }
 }

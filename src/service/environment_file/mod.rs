@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::fs::OFlags;
 
+pub use self::check::{FILES, Shipped, Value};
 pub use self::problem::{Assignment, Problem, Severity};
 
 use crate::system::failure::{Failure, Kind};
@@ -60,8 +61,8 @@ impl EnvironmentFile {
         let joins_comments =
             || systemd::version(host).is_some_and(|version| version < COMMENTS_END_ALONE);
         let (assignments, mut problems) = parse::parse(&bytes, &joins_comments);
-        problems.extend(check::check(&assignments));
-        problems.extend(check::hidden(host, &assignments));
+        problems.extend(check::check(&check::SERVER, &assignments));
+        problems.extend(check::hidden(host, &check::SERVER, &assignments));
         problems.sort_by_key(|problem| problem.line);
         Ok(EnvironmentFile {
             path,

@@ -1,5 +1,9 @@
 //! Writes the manual pages and the shells' completions into a folder, from the definitions of
-//! the command line. For scripts/build.
+//! the command line, and the pages of the files of settings. For scripts/build.
+
+mod commented;
+mod file;
+mod roff;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +15,8 @@ use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use covalentctl::cli::{Arguments, exit_statuses};
 
+use crate::roff::escape;
+
 /// The files of section FILES.
 const FILES: [(&str, &str); 6] = [
     (
@@ -19,11 +25,11 @@ const FILES: [(&str, &str); 6] = [
     ),
     (
         "/etc/covalent/covalent.env",
-        "the environment of the server, explained there",
+        "the environment of the server, covalent.env(5)",
     ),
     (
         "/etc/covalent/covalentctl.toml",
-        "how environments are built, see SETTINGS",
+        "how environments are built, covalentctl.toml(5)",
     ),
     (
         "/etc/covalent/requirements.d/*.txt",
@@ -45,6 +51,11 @@ fn main() -> Result<()> {
     write_page(&command, &folder, &sections())?;
     for verb in command.get_subcommands() {
         write_page(verb, &folder, ".SH \"SEE ALSO\"\n.BR covalentctl (1)\n")?;
+    }
+    for file in file::files() {
+        let path = folder.join(format!("{}.5", file.name));
+        fs::write(&path, file.page(&source()))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut Arguments::command(), "covalentctl", &folder)
@@ -88,19 +99,6 @@ fn sections() -> String {
     for (path, what) in FILES {
         text += &format!(".TP\n.I {}\n{}\n", escape(path), escape(what));
     }
-    text += ".SH SETTINGS\nThe file as it is installed:\n.PP\n.nf\n";
-    for line in include_str!("../../../systemd/covalentctl.toml").lines() {
-        text += &format!("{}\n", escape(line));
-    }
-    text + ".fi\n.SH \"SEE ALSO\"\n.BR systemctl (1),\n.BR journalctl (1),\n.BR systemd.exec (5)\n"
-}
-
-/// Plain text for roff (groff_char(7)): no escapes, and no control line by accident.
-fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) {
-        format!("\\&{text}")
-    } else {
-        text
-    }
+    text + ".SH \"SEE ALSO\"\n.BR covalent.env (5),\n.BR covalentctl.toml (5),\n.BR systemctl (1),\n\
+            .BR journalctl (1),\n.BR systemd.exec (5)\n"
 }
