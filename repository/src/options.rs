@@ -8,7 +8,7 @@ use crate::index::Suite;
 
 /// How to publish, and which tree to go on from.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Options {
     /// The suite that packages go into.
     pub suite: Suite,
     /// Where machines reach the tree, without a slash at its end; as published before if not given.
