@@ -50,18 +50,18 @@ pub fn restore(
     let account = Account::service(host)?;
     let mut arrivals = Vec::new();
     progress.step("unpacking the backup", || {
-        let mut arrive = |member: &Path, target: &Path, way: &Path| {
-            let arrival = Arrival::new(host, archive, member, target, way, account.as_ref())?;
+        let mut arrive = |member: &Path, target: &Path, as_given: &Path| {
+            let arrival = Arrival::new(host, archive, member, target, as_given, account.as_ref())?;
             arrivals.push(arrival);
             anyhow::Ok(())
         };
-        for (target, way) in [
+        for (target, as_given) in [
             (&places.data, &places.data_as_set),
             (&places.configuration, &places.configuration),
         ] {
             let member = host.member(target);
             if manifest.members.contains(&member) {
-                arrive(&member, target, way)?;
+                arrive(&member, target, as_given)?;
             }
         }
         if let Database::File(file) = &places.database {

@@ -23,6 +23,7 @@
 
 mod availability;
 mod builder;
+pub mod by_hand;
 mod command;
 mod directory;
 mod layer;
