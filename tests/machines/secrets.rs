@@ -65,14 +65,7 @@ print(asyncio.run(main()))
 ";
 
 /// What each attempt of `tests/workflows/sandbox.py` would succeed with, for the account.
-const TEMPTATIONS: &str = "
-    chmod 0644 /etc/covalent/covalent.env
-    chmod 0755 /root /home/alice
-    for folder in /home/alice /root /tmp; do echo open >$folder/open; chmod 0644 $folder/open; done
-    install -d -m 1777 /srv/open
-    install -m 4755 /usr/bin/id /usr/local/bin/root-id
-    systemd-run --quiet --uid alice sleep infinity
-    chmod 0666 /dev/net/tun";
+const TEMPTATIONS: &str = include_str!("scripts/openings");
 
 /// numba's wheels; see tests/packages/numba.lock.
 const COMPILER: &str = "/compiler";
