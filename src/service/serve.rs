@@ -7,11 +7,12 @@ use std::io::{Seek, Write};
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::{Access, MemfdFlags};
+use rustix::fs::{Access, MemfdFlags, access};
 
 use super::environment_file::EnvironmentFile;
 use super::starts::heed_refusal;
@@ -34,6 +35,9 @@ const DATABASE_DESCRIPTOR: &str = "COVALENT_DATABASE_URL_FD";
 
 /// The variable of the database in which Covalent keeps the state of running workflows.
 const CACHE_VARIABLE: &str = "COVALENT_CACHE_DB_URL";
+
+/// The variable of the folder that all else of the server's is in, unless it is set elsewhere.
+const HOME: &str = "HOME";
 
 /// The unit's `RuntimeDirectory=`, which that database is in.
 const RUNTIME_DIRECTORY: &str = "/run/covalent";
@@ -61,12 +65,16 @@ pub fn serve(host: &Host) -> Result<ExitStatus> {
     let mut address = std::env::var_os(DATABASE_VARIABLE);
     if !is_the_units(host) {
         let mut variables = variables_in_place(host)?;
-        refuse_others_data(host)?;
+        let mut folder = host.path(WORKING_DIRECTORY);
+        if let Some(home) = home_of_its_own(host, &folder)? {
+            folder = PathBuf::from(&home);
+            variables.insert(HOME.into(), home);
+        }
         address = variables.remove(DATABASE_VARIABLE).map(OsString::from);
         command = variables
             .into_iter()
             .fold(command, |command, (name, value)| command.env(name, value))
-            .current_dir(&host.path(WORKING_DIRECTORY));
+            .current_dir(&folder);
     }
     if let Some(address) = address {
         let number = hand_over(&address)?;
@@ -89,22 +97,31 @@ fn is_the_units(host: &Host) -> bool {
     !host.is_real() || started
 }
 
-/// Fails where the caller, who is not root, can't write what the server writes.
-fn refuse_others_data(host: &Host) -> Result<()> {
-    let folder = host.path(WORKING_DIRECTORY);
-    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::access(&folder, access).map_err(|error| {
-        let user = rustix::process::geteuid().as_raw();
-        Failure::error(
-            Kind::Permission,
-            format!("user {user} can't write {}: {error}", folder.display()),
-            format!(
-                "start it as root, from which the server goes over to the account {NAME}; or give \
-                 this user {} with what is in it",
-                host.data().display()
-            ),
-        )
-    })
+/// Where the server of a caller who is not root keeps its data, if not in `folder` as the unit's
+/// does: in the caller's HOME, as in a container that runs as another account. Fails if the caller
+/// can write neither. Where systemd starts the server, nobody starts one of their own by mistake.
+fn home_of_its_own(host: &Host, folder: &Path) -> Result<Option<String>> {
+    let may_write =
+        |folder: &Path| access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
+    let Err(error) = may_write(folder) else {
+        return Ok(None);
+    };
+    let home = std::env::var(HOME).unwrap_or_default();
+    let path = Path::new(&home);
+    if !systemd::is_running(host) && path.is_absolute() && may_write(path).is_ok() {
+        return Ok(Some(home));
+    }
+    let user = rustix::process::geteuid().as_raw();
+    Err(Failure::error(
+        Kind::Permission,
+        format!("user {user} can't write {}: {error}", folder.display()),
+        format!(
+            "start it as root, which makes the server run as the account {NAME}; or give this user \
+             {} with what is in it; or, where no systemd runs, let HOME name a folder that this user \
+             can write",
+            host.data().display()
+        ),
+    ))
 }
 
 /// What the unit would set, with what the caller has set, which counts more than `covalent.env`.
@@ -114,7 +131,7 @@ fn variables_in_place(host: &Host) -> Result<BTreeMap<String, String>> {
     let given = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let writable = Access::WRITE_OK | Access::EXEC_OK;
-    match rustix::fs::access(host.path(RUNTIME_DIRECTORY), writable) {
+    match access(host.path(RUNTIME_DIRECTORY), writable) {
         Ok(()) => drop(variables.insert("RUNTIME_DIRECTORY".into(), RUNTIME_DIRECTORY.into())),
         // Covalent's own default is in /tmp.
         Err(_) => drop(variables.remove(CACHE_VARIABLE)),
@@ -227,7 +244,7 @@ fn as_tasks_have_it(
     variables: &mut BTreeMap<String, String>,
 ) {
     let [major, minor, _] = generation.manifest.interpreter.version;
-    let home = variables.get("HOME").map_or("", String::as_str);
+    let home = variables.get(HOME).map_or("", String::as_str);
     let site = format!("{home}/site/lib/python{major}.{minor}/site-packages");
     variables.entry("PYTHONPATH".into()).or_insert(site);
     let commands = host.launcher().join("bin");

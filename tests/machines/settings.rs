@@ -213,6 +213,7 @@ fn another_user_is_told_what_it_cannot_read(machine: &Machine) -> Result<()> {
     ];
     expect(&serve("alice")?, 3, &said)?;
     machine.ok(&format!("chmod 644 {VARIABLES}"))?;
+    // Its home would do in a container alone: here, systemd starts the server.
     let said = ["can't write /var/lib/covalent/run", "start it as root"];
     expect(&serve("alice")?, 9, &said)?;
     machine.ok(&format!("chmod 640 {VARIABLES}")).map(drop)
@@ -228,7 +229,7 @@ fn an_account_of_a_person_is_objected_to(machine: &Machine) -> Result<()> {
     expect(&doctor, 11, &["BAD   login: ", said[0], said[1]])?;
     expect(&machine.sh("covalentctl apply --transaction")?, 0, &said)?;
     machine.ok("gpasswd --delete covalent docker; usermod --shell /bin/bash covalent")?;
-    let said = ["ordinary user (number ", "tasks are that user"];
+    let said = ["ordinary user (number ", "tasks run as that user"];
     expect(
         &machine.sh("covalentctl doctor")?,
         0,
