@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub mod command;
+pub(crate) mod connection;
 pub(crate) mod digest;
 pub mod failpoint;
 pub mod failure;
