@@ -174,7 +174,7 @@ fn a_file_that_is_not_what_was_installed_is_told() {
     let tree = sound();
     let module = tree.site_packages().join("covalent.py");
     let before = fs::read_to_string(&module).unwrap();
-    let changed = before.replace("covalent", "cavalent");
+    let changed = before.replace("0.240.0", "0.241.0");
     fs::write(&module, &changed).unwrap();
     let cure = "Next: sudo covalentctl apply --rebuild";
     let cause = "covalent.py is not what was installed";
@@ -259,7 +259,12 @@ fn a_database_of_another_revision_or_a_damaged_one_is_told() {
 
     let draft = tree.write(&format!("{DATABASE}.upgrading"), "");
     let cure = format!("Next: sudo covalentctl run -- rm {}", draft.display());
-    expect(&tree, "database", "warn", &["was cut off", &cure]);
+    expect(
+        &tree,
+        "database",
+        "warn",
+        &["an interrupted migration", &cure],
+    );
     fs::remove_file(draft).unwrap();
 
     tree.write(DATABASE, "This has never been a database.");
@@ -299,7 +304,7 @@ fn a_server_that_is_opened_to_the_network_is_told() {
     let tree = sound();
     let open = "COVALENT_SERVER_IFACE_ANY=1\n";
     tree.write(VARIABLES, open);
-    let cure = "Next: let only those through whom you trust";
+    let cure = "Next: let through only those whom you trust";
     expect(
         &tree,
         "open to",
