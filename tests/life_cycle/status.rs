@@ -26,11 +26,26 @@ fn the_status_is_the_environments() {
     }
 }
 
+#[test]
+fn the_address_alone_is_for_scripts() {
+    let tree = Tree::new();
+    assert_eq!(
+        tree.ok(&["status", "--address"]),
+        "http://localhost:48008\n"
+    );
+    let quoted = "COVALENT_SVC_PORT=\"48123\"\n";
+    tree.write("etc/covalent/covalent.env", quoted);
+    assert_eq!(
+        tree.ok(&["status", "--address"]),
+        "http://localhost:48123\n"
+    );
+}
+
 /// A tree in which every field has a value that can have one there.
 fn eventful() -> Tree {
     let tree = Tree::new();
     let plugin = "usr/share/covalent/requirements.d/covalent-any-plugin.lock";
-    tree.write(plugin, "covalent-any-plugin==1.0\n");
+    tree.write(plugin, &tree.pin("covalent-any-plugin", "1.0"));
     tree.ok(&["add", "numpy"]);
     let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
     tree.database(database, "aa", "w");

@@ -39,6 +39,10 @@ pub struct Status {
     /// Print one JSON object instead; its fields keep their meaning, and new ones may be added
     #[arg(long)]
     json: bool,
+
+    /// Print only the address of the UI for a browser on this machine; the exit status is 0
+    #[arg(long, conflicts_with = "json")]
+    address: bool,
 }
 
 /// What `--json` prints.
@@ -221,6 +225,10 @@ fn runs_from(process: &str, active: Option<&Generation>) -> Option<String> {
 
 impl Status {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        if self.address {
+            print::answer(format_args!("{}\n", Address::now(host)))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let report = Report::new(host);
         if self.json {
             let json =
