@@ -38,7 +38,7 @@ def main(directory: str, names: str = "") -> int:
     try:
         trouble = next(filter(None, processes.map(compile_one, files, chunksize=CHUNK)), "")
     except BrokenProcessPool:
-        trouble = "a process that compiled was killed, as it is for want of memory"
+        trouble = "a compiling process was killed, perhaps because memory ran out"
     processes.shutdown(cancel_futures=True)
     if trouble:
         print(trouble, file=sys.stderr)

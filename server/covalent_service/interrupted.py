@@ -32,7 +32,7 @@ def report(workflows: Sequence[Workflow], home: Path) -> None:
         return
     SERVICE.warning(
         "%d workflow(s) interrupted and now CANCELLED; "
-        "ct.redispatch(ID, reuse_previous_results=True)() goes on with what was finished:",
+        "ct.redispatch(ID, reuse_previous_results=True)() reuses what was finished:",
         len(workflows),
     )
     for workflow in workflows[:LINES]:

@@ -80,7 +80,7 @@ fn tell(host: &Host, brought: &Brought, progress: &Progress) {
     let runs = systemd::is_active(host).unwrap_or(false);
     if !runs && api::running(&address, 0).is_ok() {
         progress.say(&format!(
-            "another server still answers at {address}, and keeps to its own folder: end it, then: \
+            "another server still answers at {address}, and uses a folder of its own: stop it, then: \
              sudo systemctl start covalent"
         ));
     } else if !runs {

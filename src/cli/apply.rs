@@ -102,7 +102,7 @@ impl Apply {
         match change(host, request, &progress) {
             Err(error) if caller != Caller::Administrator && can_run(host) => {
                 progress.warn(&format!(
-                    "the environment stays as it was:\n{}",
+                    "the environment is unchanged:\n{}",
                     failure::render(&error)
                 ));
                 Ok(())

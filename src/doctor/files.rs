@@ -70,7 +70,9 @@ pub(super) fn permissions(host: &Host) -> Verdict {
         let all: Vec<String> = open.iter().map(|path| shown(path)).collect();
         return bad(
             format!("somebody other than root can change {}", first(&all)),
-            format!("sudo chown -h root:root {path}; sudo chmod go-w {path}; and so with each"),
+            format!(
+                "sudo chown -h root:root {path}; sudo chmod go-w {path}; and likewise for each"
+            ),
         );
     }
     let secret = [host.environment_file(), host.settings()];
@@ -130,7 +132,7 @@ pub(super) fn account(host: &Host) -> Verdict {
             good(format!("{} owns {}", NAME, data.display()))
         }
         (Ok(Some(_)), Ok(_)) => bad(
-            format!("{} belongs to somebody else than {}", data.display(), NAME),
+            format!("{} does not belong to {}", data.display(), NAME),
             format!("sudo chown covalent:covalent {}", data.display()),
         ),
         (Ok(Some(_)), Err(error)) => bad(
@@ -167,7 +169,7 @@ pub(super) fn data(host: &Host) -> Verdict {
     let paths: Vec<PathBuf> = written.iter().map(|(path, _)| path.clone()).collect();
     if let [path, ..] = unit::closed(host, &paths)[..] {
         return bad(
-            format!("the unit's sandbox lets nobody write {}", path.display()),
+            format!("the unit's sandbox makes {} read-only", path.display()),
             format!(
                 "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={}; \
                  then: sudo systemctl restart covalent",

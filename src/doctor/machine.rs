@@ -119,7 +119,7 @@ fn lacks(needs: &[(PathBuf, Need)]) -> anyhow::Result<Vec<String>> {
     Ok(lacks)
 }
 
-/// Whether code can be run from where it lies.
+/// Whether code can be run where it is installed.
 pub(super) fn mounts(host: &Host) -> Verdict {
     let mut folders = vec![host.generations(), host.uv()];
     let active = Generation::active(host);
@@ -145,7 +145,7 @@ pub(super) fn mounts(host: &Host) -> Verdict {
             ),
             format!("{}, unless that is meant", mount::cure(&mount)),
         ),
-        None => good("code can be run from where it lies"),
+        None => good("code can be run where it is installed"),
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn open_to(host: &Host) -> Verdict {
     }
     doubtful(
         cause,
-        "let only those through whom you trust, with a firewall or a reverse proxy with a login; \
+        "let through only those whom you trust, with a firewall or a reverse proxy with a login; \
          or take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
          /etc/covalent/covalent.env and type: systemctl restart covalent",
     )

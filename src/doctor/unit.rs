@@ -19,7 +19,7 @@ const SANDBOX: [&str; 8] = [
     "CapabilityBoundingSet",
 ];
 
-/// Those of which nothing is more than anything (systemd.exec(5)).
+/// Properties for which an empty value is the strictest (systemd.exec(5)).
 const EMPTY_IS_STRICT: [&str; 2] = ["CapabilityBoundingSet", "AmbientCapabilities"];
 
 /// Values from the weakest to the strictest; any other, such as a list, is like "yes".
@@ -54,7 +54,7 @@ pub(super) fn service(host: &Host) -> Verdict {
                 || !["", "0"].contains(&property("NRestarts")) =>
         {
             bad(
-                "it ends again and again, and is started each time",
+                "it keeps ending, and systemd keeps starting it again",
                 "covalentctl logs -n 50 says why",
             )
         }
@@ -128,7 +128,7 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
     }
 }
 
-/// Those of the paths that the sandbox lets nobody write, whoever owns them.
+/// The paths that the sandbox makes read-only, whoever owns them.
 pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths", "BindPaths"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
@@ -140,7 +140,7 @@ pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> 
     }
 }
 
-/// Those that are in none of the folders of a property such as `-/a /b` (systemd.exec(5)).
+/// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)).
 fn outside<'a>(folders: &str, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let folders = folders.split_whitespace();
     let folders: Vec<&str> = folders

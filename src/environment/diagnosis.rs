@@ -201,7 +201,7 @@ mod tests {
             (
                 "Failed to download `click==8.5.1`\n  No space left on device (os error 28)",
                 Kind::Space,
-                "ran full",
+                "the file system is full",
             ),
             (
                 "No solution found when resolving dependencies:\n  Because zipstream-ng was not \

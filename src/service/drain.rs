@@ -60,7 +60,7 @@ fn wait(
             return Err(Failure::error(
                 Kind::Busy,
                 format!(
-                    "after {} s, {sentence} still; the server takes new ones again",
+                    "after {} s, {sentence} still; the server accepts new ones again",
                     begun.elapsed().as_secs(),
                 ),
                 "wait longer (--timeout), or stop the server, which cancels them: \
@@ -98,7 +98,7 @@ pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
             now?;
         }
         if !said {
-            progress.say("waiting for a moment in which no workflow runs");
+            progress.say("waiting until no workflow runs");
             said = true;
         }
         interruption.sleep(INTERVAL)?;
@@ -158,7 +158,7 @@ fn activity(host: &Host) -> Result<Activity> {
     asked(host)
 }
 
-/// What the server says that runs; nothing if systemd knows that there is no server.
+/// What runs, according to the server; nothing if systemd knows that there is no server.
 fn asked(host: &Host) -> Result<Activity> {
     match systemd::state(host)?.as_deref() {
         Some("inactive" | "failed") => Ok(Activity::None),
@@ -194,7 +194,7 @@ impl Interruption {
         }
         Err(Failure::error(
             Kind::Busy,
-            "interrupted; the server takes new workflows as before",
+            "interrupted; the server accepts new workflows as before",
             "run the command again to wait",
         ))
     }

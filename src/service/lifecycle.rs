@@ -70,7 +70,7 @@ fn no_other_server(host: &Host) -> Result<()> {
     Err(Failure::error(
         Kind::Busy,
         format!("the server at {address} uses the database, and was not started by systemd"),
-        "end `covalentctl serve`, then type this again",
+        "stop `covalentctl serve`, then run this again",
     ))
 }
 

@@ -42,7 +42,7 @@ impl Host {
         Path::new("/").join(self.member(path))
     }
 
-    /// The same below the root, as tar(1) names it.
+    /// Its path below the root, as tar(1) names it.
     pub fn member(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).into()
     }

@@ -82,7 +82,7 @@ pub fn state(host: &Host) -> Result<Option<String>> {
     if !is_running(host) {
         return Ok(None);
     }
-    // A systemd that can't be asked is no server that does not run.
+    // That systemd can't be asked does not mean that the server does not run.
     let state = show(host, &["ActiveState"]).remove("ActiveState");
     state
         .map(Some)

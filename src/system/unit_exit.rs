@@ -29,7 +29,7 @@ pub fn explain(status: u32) -> Option<Explanation> {
     match status {
         200 => explanation(
             "its account can't enter the folder that it starts in, or that is missing",
-            "sudo systemd-tmpfiles --create covalent.conf, and look whether covalent owns \
+            "sudo systemd-tmpfiles --create covalent.conf, and check that covalent owns \
              /var/lib/covalent",
         ),
         203 => explanation(

@@ -117,7 +117,7 @@ impl Child {
         Ok(output)
     }
 
-    /// The same with its standard output in a file.
+    /// Runs it to its end, with its standard output in a file.
     pub(crate) fn output_into(self, file: File) -> Result<Output> {
         let output = self.0.prepare(false)?.command.output_into(file)?;
         check(&output)?;

@@ -126,7 +126,7 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
     machine.write_file(SETTINGS, &trusting, 0o640)?;
     expect(&machine.sh("covalentctl apply")?, 5, &["401"])?;
     doctor(&[
-        "BAD   index: the package index wants to know who asks: ",
+        "BAD   index: the package index asks for a login: ",
         "Next: correct username = ... and password = ...",
     ])?;
     let nobody = trusting.replace(&PROXY_PORT.to_string(), "9");

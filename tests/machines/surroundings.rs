@@ -232,7 +232,7 @@ fn with_the_port_in_use(machine: &Machine) -> Result<()> {
     )?;
     wait_until("doctor's word", Duration::from_secs(60), || {
         let doctor = machine.sh("covalentctl doctor")?;
-        let word = "BAD   service: it ends again and again";
+        let word = "BAD   service: it keeps ending";
         ensure!(doctor.text().contains(word), "{doctor}");
         Ok::<_, anyhow::Error>(())
     })?;

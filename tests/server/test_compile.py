@@ -75,7 +75,7 @@ class Compile(unittest.TestCase):
             [sys.executable, "-B", "-c", killed], capture_output=True, text=True, timeout=60
         )
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertRegex(done.stderr, r"^a process that compiled was killed.*\n$")
+        self.assertRegex(done.stderr, r"^a compiling process was killed.*\n$")
 
 
 if __name__ == "__main__":

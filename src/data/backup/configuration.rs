@@ -40,7 +40,7 @@ impl Configuration {
         }
     }
 
-    /// Those that are not there as they were.
+    /// The files that are missing, or not as they were.
     pub(super) fn arrive<'a>(&self, host: &Host) -> Result<Vec<Arrival<'a>>> {
         let mut arrivals = Vec::new();
         for part in ["", "requirements.d"] {

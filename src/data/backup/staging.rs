@@ -31,8 +31,8 @@ impl Staging {
         if lock.try_lock().is_err() {
             return Err(Failure::error(
                 Kind::Busy,
-                "another covalentctl backup or restore is at work",
-                "wait for it to end",
+                "another covalentctl backup or restore is running",
+                "wait for it to finish",
             ));
         }
         let staging = Staging { path, _lock: lock };

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Which modules to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modules {
-    /// Those that the server loads; [`complete`] compiles the others.
+    /// The modules that the server loads; [`complete`] compiles the others.
     Loaded,
     /// All of them.
     All,

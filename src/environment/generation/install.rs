@@ -76,9 +76,9 @@ impl Installer<'_> {
         self.with("", progress)
     }
 
-    /// What is carried over, as a requirement file. What came from an address is had from there
-    /// alone: an index may have something else by that name. What the generation before does not
-    /// have any more came from nobody knows where.
+    /// What is carried over, as a requirement file. What came from an address is fetched from there
+    /// only: an index may have something else by that name. What the previous generation no longer
+    /// has is left out: where it came from is unknown.
     fn carried_lines(&self) -> String {
         let Some(before) = self.blueprint.before else {
             return String::new();

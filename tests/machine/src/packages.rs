@@ -80,7 +80,7 @@ pub fn installed(suite: &str) -> Result<Machine> {
     builder(suite).installed().boot()
 }
 
-/// The same as [`boot`], before it boots.
+/// The machine of [`boot`], before it boots.
 pub fn builder(suite: &str) -> Builder {
     Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)
