@@ -35,34 +35,8 @@ read, known = ct.get_result(ct.dispatch(workflow)('s3cr' + 'et'), wait=True).res
 print(read > 3, known)
 ";
 
-/// As another user: which of these ports of loopback answer Dask's greeting, and which of these
-/// sockets can be connected to.
-const INTRUDE: &str = "\
-import asyncio, socket, sys
-from distributed.core import connect
-
-async def greets(port):
-    try:
-        await asyncio.wait_for(connect(f'tcp://127.0.0.1:{port}'), 5)
-    except (OSError, TimeoutError, MemoryError):  # the last: 'HTTP/1.1' taken for a length
-        return False
-    return True
-
-def connects(path):
-    try:
-        socket.socket(socket.AF_UNIX).connect(path)
-    except PermissionError:
-        return False
-    return True
-
-async def main():
-    ports = [name for name in sys.argv[1:] if name.isdigit()]
-    paths = [name for name in sys.argv[1:] if not name.isdigit()]
-    answers = await asyncio.gather(*map(greets, ports))
-    return [port for port, answer in zip(ports, answers) if answer] + [*filter(connects, paths)]
-
-print(asyncio.run(main()))
-";
+/// What another user gets to of the server's ports and sockets.
+const INTRUDE: &str = include_str!("../workflows/intrude.py");
 
 /// What each attempt of `tests/workflows/sandbox.py` would succeed with, for the account.
 const TEMPTATIONS: &str = include_str!("scripts/openings");
