@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::tree::Tree;
 
@@ -146,6 +148,52 @@ fn only_a_first_transaction_leaves_modules_to_compile_and_the_next_application_d
     tree.write("etc/covalent/requirements.d/local.txt", "six\nnumpy<1\n");
     tree.ok(&["apply", "--transaction"]);
     assert_eq!(compiled(), ["covalent", "numpy", "six"]);
+}
+
+#[test]
+fn modules_are_compiled_while_an_index_still_sends_others() {
+    let tree = Tree::new();
+    let lock = tree.pin("covalent", "0.240.0") + &tree.pin("six", "1.0");
+    tree.write("usr/share/covalent/covalent.lock", &lock);
+    let builds = tree.path("opt/virtualenvs/.covalent");
+    // uv has unpacked Covalent where it is looked for, or this waits in vain.
+    let is_compiled = move || {
+        let entries = fs::read_dir(&builds).into_iter().flatten();
+        let folders = entries.map(|entry| entry.unwrap().path());
+        folders
+            .map(|folder| folder.join("bytecode/covalent.pyc"))
+            .any(|file| file.exists())
+    };
+    tree.index(move |file| {
+        let begun = Instant::now();
+        while file.starts_with("six") && !is_compiled() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "nothing is compiled"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    tree.ok(&["apply"]);
+    assert_eq!(tree.packages(), ["covalent-0.240.0", "six-1.0"]);
+    let bytecode = |module: &str| {
+        let folder = tree.site_packages().join("__pycache__");
+        let mut files = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let start = format!("{module}.");
+        let is_its = |file: &PathBuf| {
+            file.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(&start)
+        };
+        String::from_utf8_lossy(&fs::read(files.find(is_its).unwrap()).unwrap()).into_owned()
+    };
+    // It says where it was compiled.
+    assert!(bytecode("covalent").contains("/var/cache/covalentctl/archive-v0/"));
+    assert!(bytecode("six").contains("six.py"));
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::thread;
 
 use sha2::{Digest, Sha256};
@@ -118,6 +119,32 @@ impl Tree {
             move |asked| (asked == path).then(|| content.clone())
         });
         format!("http://127.0.0.1:{port}{path}")
+    }
+
+    /// Takes the wheelhouse away and lets a package index of this machine have its wheels, each of which
+    /// is sent when `may_go` returns.
+    pub fn index(&self, may_go: impl Fn(&str) + Send + Sync + 'static) {
+        let folder = self.path("wheels-of-the-index");
+        fs::rename(self.path(WHEELHOUSE), &folder).unwrap();
+        let port = serve(move |asked| {
+            if let Some(file) = asked.strip_prefix("/files/") {
+                may_go(file);
+                return fs::read(folder.join(file)).ok();
+            }
+            let project = asked.strip_prefix("/simple/")?.strip_suffix('/')?;
+            let files = fs::read_dir(&folder).unwrap();
+            let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let links = names
+                .filter(|name| name.split('-').next() == Some(&project.replace('-', "_")))
+                .map(|name| format!("<a href=\"/files/{name}\">{name}</a>"));
+            Some(
+                links
+                    .fold(String::from("<!doctype html>"), |page, link| page + &link)
+                    .into(),
+            )
+        });
+        let settings = format!("[index]\nurl = \"http://127.0.0.1:{port}/simple\"\n");
+        self.write("etc/covalent/covalentctl.toml", &settings);
     }
 
     /// Installs a package into the active environment as an administrator does by hand.
@@ -294,30 +321,36 @@ pub fn busy_server() -> u16 {
 }
 
 /// A server of HTTP that answers with what there is at a path; returns the port.
-fn serve(content: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> u16 {
+fn serve(content: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let content = Arc::new(content);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            // Whoever closes before all is read resets the connection.
-            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let path = asked.first().and_then(|line| line.split(' ').nth(1));
-            let (status, body) = match content(path.unwrap_or_default()) {
-                Some(body) => ("200 OK", body),
-                None => ("404 Not Found", Vec::new()),
-            };
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            )
-            .unwrap();
-            stream.write_all(&body).unwrap();
+            let (stream, content) = (stream.unwrap(), Arc::clone(&content));
+            thread::spawn(move || answer(stream, content.as_ref()));
         }
     });
     port
+}
+
+fn answer(mut stream: TcpStream, content: &impl Fn(&str) -> Option<Vec<u8>>) {
+    // Whoever closes before all is read resets the connection.
+    let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let path = asked.first().and_then(|line| line.split(' ').nth(1));
+    let (status, kind, body) = match content(path.unwrap_or_default()) {
+        Some(body) if body.starts_with(b"<") => ("200 OK", "text/html", body),
+        Some(body) => ("200 OK", "application/octet-stream", body),
+        None => ("404 Not Found", "text/plain", Vec::new()),
+    };
+    // Nor is it this server's concern who has gone away.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(&body);
 }
 
 /// Identifiers hold the second in which a generation was made.

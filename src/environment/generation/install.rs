@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::blueprint::Blueprint;
+use super::bytecode;
 use super::contents::{direct_url, packages};
 use super::layout::{CARRIED, LOCK};
 use super::resolve::{self, Resolution, Resolved};
@@ -34,6 +35,8 @@ pub struct Installer<'a> {
     pub path: &'a Path,
     /// uv's cache on the same file system.
     pub cache: &'a Path,
+    /// Where modules are compiled to while wheels are fetched.
+    pub prepared: &'a Path,
 }
 
 /// What was installed from a source.
@@ -161,7 +164,14 @@ impl Installer<'_> {
         let ((), install) = progress.step(&what, || {
             let sync = self.with_own(uv("sync"), resolved.as_ref(), carried)?;
             let locks = wanted.locks.iter().map(|lock| &lock.path);
-            sync.args(locks).run().map(drop)
+            let sync = || sync.args(locks).run().map(drop);
+            match source {
+                Source::Wheelhouse(_) => sync(),
+                Source::Index(..) => {
+                    let interpreter = &wanted.interpreter;
+                    bytecode::ahead(host, interpreter, &cache, self.prepared, sync)
+                }
+            }
         })?;
         Ok(InstallOutcome {
             source: source.name().into(),
