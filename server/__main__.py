@@ -27,6 +27,7 @@ from covalent_service import (
     listener,
     logs,
     packages,
+    proxy_socket,
     secrets,
     stored_socket,
 )
@@ -53,23 +54,28 @@ def main() -> int:
         database_address = secrets.take(os.environ)
         settings = Settings.read(os.environ)
         account.check(settings.home, os.environ)
-        for note in settings.notes:
-            log.warning(note)
         notifier.status("binding the port")
-        socket = listener.bind(settings.bind_address, settings.port, stored)
+        over_unix, over_tcp = stored_socket.by_kind(stored)
+        socket = listener.bind(settings.bind_address, settings.port, over_tcp)
         stored_socket.store(notifier, socket)
+        proxy = proxy_socket.bind(settings.proxy_socket, over_unix)
+        if proxy:
+            stored_socket.store(notifier, proxy)
         settings.export(os.environ)
         packages.announce(os.environ)
         directories.create(settings)
         files.move_aside(settings)
         os.chdir(settings.work_dir)
         configuration.rewrite(
-            settings.config_file, settings.heartbeat_interval, configuration.cores()
+            settings.config_file,
+            settings.heartbeat_interval,
+            configuration.cores(),
+            settings.local_workers,
         )
         notifier.status("loading Covalent")
         from covalent_service import service  # imports Covalent, which reads all of the above
 
-        return service.run(settings, socket, notifier, database_address)
+        return service.run(settings, socket, proxy, notifier, database_address)
     except Refusal as refusal:
         log.error(refusal)
         notifier.status(str(refusal))

@@ -1,48 +1,116 @@
-"""Compiles the modules below a directory: `python3 -I -S compile.py DIRECTORY [LIST]`.
+"""Compiles the modules below a directory, without running code of the packages: root may run it.
 
-With LIST, a file of paths relative to a site-packages directory, only those of them that are
-there. What has its bytecode already is left alone. Runs no code of the packages, so root may run
-it. A file that is no Python of this version (a template, a test of a syntax) is left out, as an
-import of it would say. The packages' own tests are left out too: a third of all modules, which
-no service imports. One that cannot be read or written, as on a full disk, is named, and the
-exit code is 1.
+    python3 -I -S compile.py DIRECTORY [--only LIST] [--prepared FOLDER]
+    python3 -I -S compile.py --ahead CACHE --prepared FOLDER
+
+With --only, those alone that a file lists by their paths relative to a site-packages directory. What has
+its bytecode already is left alone. A file that is no Python of this version (a template, a test of a
+syntax) is left out, as an import of it would say. The packages' own tests are left out too: a third of
+all modules, which no service imports. One that cannot be read or written, as on a full disk, is named,
+and the exit code is 1.
+
+The second form works beside uv while that fetches wheels: it compiles each wheel that uv unpacks into its
+CACHE, until FOLDER/under-way is removed. It writes into FOLDER, since uv may be about to link what it has
+unpacked; the first form then takes from there what fits. It saves time and no more: what it does not
+do, the first form does.
 """
 
+import argparse
 import multiprocessing
 import os
 import py_compile
+import struct
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib.util import cache_from_source
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 SITE_PACKAGES = "/site-packages/"
 TESTS = {"test", "tests"}  # folders
 CHUNK = 16  # files that a process takes at a time
+UNPACKED = (
+    "archive-v0"  # in uv's cache: a folder for each wheel, which is moved there when it is whole
+)
+UNDER_WAY = "under-way"
+POLL = 0.02  # seconds, short beside the fetching of a wheel
+NICENESS = 5  # uv comes first
 
 
-def main(directory: str, names: str = "") -> int:
+def main(arguments: list[str]) -> int:
     """Compile with every core; return the exit code."""
-    wanted = set(Path(names).read_text(encoding="utf-8").split("\n")) if names else None
-    files = [
-        path
-        for path in modules(directory)
-        if wanted is None or path.partition(SITE_PACKAGES)[2] in wanted
-    ]
-    # Not multiprocessing's own Pool, which waits for ever for a process that was killed.
-    processes = ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), multiprocessing.get_context("fork")
-    )
-    try:
-        trouble = next(filter(None, processes.map(compile_one, files, chunksize=CHUNK)), "")
-    except BrokenProcessPool:
-        trouble = "a process that compiled was killed, as it is for want of memory"
-    processes.shutdown(cancel_futures=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", nargs="?")
+    parser.add_argument("--only", type=Path)
+    parser.add_argument("--prepared", type=Path)
+    parser.add_argument("--ahead", type=Path)
+    options = parser.parse_args(arguments)
+    if options.ahead:
+        ahead(options.ahead / UNPACKED, options.prepared)
+        return 0
+    trouble = compile_all(options.directory, options.only, options.prepared)
     if trouble:
         print(trouble, file=sys.stderr)
     return 1 if trouble else 0
+
+
+def compile_all(directory: str, names: Path | None, prepared: Path | None) -> str:
+    """Return what went wrong, if anything."""
+    wanted = set(names.read_text(encoding="utf-8").split("\n")) if names else None
+    jobs = []
+    for path in modules(directory):
+        name = path.partition(SITE_PACKAGES)[2]
+        bytecode = str(prepared / f"{name}c") if prepared else ""
+        if wanted is None or name in wanted or os.path.exists(bytecode):
+            jobs.append((path, bytecode))
+    pool = processes()
+    try:
+        trouble = next(filter(None, pool.map(compile_one, jobs, chunksize=CHUNK)), "")
+    except BrokenProcessPool:
+        trouble = "a compiling process was killed, perhaps because memory ran out"
+    pool.shutdown(cancel_futures=True)
+    return trouble
+
+
+def ahead(unpacked: Path, prepared: Path) -> None:
+    """Compile what is unpacked from now on, until nobody waits for it any more."""
+    os.nice(NICENESS)
+    parent = os.getppid()
+    known = entries(unpacked)
+    targets = set()
+    twice = set()  # paths that two wheels have: which of them counts, uv decides
+    pool = processes()
+    try:
+        while (prepared / UNDER_WAY).exists() and os.getppid() == parent:
+            new = entries(unpacked) - known
+            known |= new
+            for folder in new:
+                for path in modules(str(unpacked / folder)):
+                    target = prepared / f"{os.path.relpath(path, unpacked / folder)}c"
+                    if target in targets:
+                        twice.add(target)
+                    else:
+                        targets.add(target)
+                        pool.submit(py_compile.compile, path, str(target), quiet=2)
+            time.sleep(POLL)
+    except BrokenProcessPool:
+        pass
+    pool.shutdown(cancel_futures=True)
+    for target in twice:
+        target.unlink(missing_ok=True)
+
+
+def entries(folder: Path) -> set[str]:
+    """The names in a folder that may not be there."""
+    return set(os.listdir(folder)) if folder.exists() else set()
+
+
+def processes() -> ProcessPoolExecutor:
+    """One for each core; not multiprocessing's own Pool, which waits for ever for one that was killed."""
+    cores = len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(cores, multiprocessing.get_context("fork"))
 
 
 def modules(directory: str) -> Iterator[str]:
@@ -54,15 +122,33 @@ def modules(directory: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def compile_one(path: str) -> str:
+def compile_one(job: tuple[str, str]) -> str:
     """Compile one module, unless that has been done. Return what went wrong, if anything."""
+    path, prepared = job
     try:
-        if not os.path.exists(cache_from_source(path)):
+        target = cache_from_source(path)
+        if not os.path.exists(target) and not take(prepared, path, target):
             py_compile.compile(path, quiet=2)
     except OSError as error:
         return f"{path}: {error}"
     return ""
 
 
+def take(prepared: str, path: str, target: str) -> bool:
+    """Put the bytecode in its place if an import would take it for this module's."""
+    if not os.path.exists(prepared):
+        return False
+    status = os.stat(path)
+    # As importlib writes it.
+    numbers = (0, int(status.st_mtime), status.st_size)
+    header = MAGIC_NUMBER + struct.pack("<3L", *(number & 0xFFFFFFFF for number in numbers))
+    with open(prepared, "rb") as file:
+        if file.read(len(header)) != header:
+            return False
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.replace(prepared, target)
+    return True
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

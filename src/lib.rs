@@ -8,10 +8,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod adoption;
+mod certificates;
 pub mod cli;
 mod data;
 mod doctor;
 mod environment;
+mod fleet;
+mod https;
 mod rollback;
 mod service;
 mod settings;
@@ -19,3 +22,10 @@ pub mod system;
 mod unprivileged;
 
 pub use environment::requirement::pins;
+
+/// The files of settings as they are shipped, with the tables that check them: for their manual
+/// pages.
+pub mod settings_files {
+    pub use crate::service::environment_file::{FILES as VARIABLES, Form, Value};
+    pub use crate::settings::{Rule, SETTINGS, SHIPPED as COVALENTCTL_TOML};
+}

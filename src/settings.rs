@@ -46,6 +46,85 @@ impl RestartPolicy {
     }
 }
 
+/// What a value must be, beside having the type of its field.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule {
+    /// An absolute path, or several.
+    Path,
+    /// An address that starts with one of these. May hold a password.
+    Address(&'static [&'static str]),
+    /// At least 1, for the reason given.
+    Count(&'static str),
+    /// Anything of that type.
+    Any,
+}
+
+/// The file as it is shipped.
+pub const SHIPPED: &str = include_str!("../systemd/covalentctl.toml");
+
+/// Every setting, those below the line `[index]` included, with the rule that its value is checked by.
+/// The manual page is made from them and from [`SHIPPED`].
+pub const SETTINGS: &[(&str, Rule)] = &[
+    ("interpreter", Rule::Path),
+    ("generations", Rule::Count("the active one stays")),
+    ("network", Rule::Any),
+    ("restart", Rule::Any),
+    ("backups", Rule::Count("the one just made stays")),
+    ("url", Rule::Address(&["https://", "http://", "file://"])),
+    ("username", Rule::Any),
+    ("password", Rule::Any),
+    ("certificates", Rule::Path),
+    (
+        "proxy",
+        Rule::Address(&["http://", "https://", "socks5://"]),
+    ),
+    ("wheels", Rule::Path),
+];
+
+impl Rule {
+    /// What the value must be, to follow "must be"; nothing if its type says all.
+    pub fn expected(self) -> Option<String> {
+        match self {
+            Rule::Path => Some("an absolute path".into()),
+            Rule::Address(schemes) => Some(format!(
+                "an address that starts with {} and holds no blanks",
+                schemes.join(" or ")
+            )),
+            Rule::Count(_) => Some("at least 1".into()),
+            Rule::Any => None,
+        }
+    }
+
+    fn allows(self, value: &Value) -> bool {
+        let text = value.as_str().unwrap_or_default();
+        match self {
+            Rule::Path => text.starts_with('/'),
+            Rule::Address(schemes) => {
+                schemes.iter().any(|scheme| text.starts_with(scheme))
+                    && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+            }
+            Rule::Count(_) => value.as_integer().is_some_and(|count| count >= 1),
+            Rule::Any => true,
+        }
+    }
+
+    fn refusal(self, name: &str, value: &Value) -> String {
+        let expected = self.expected().unwrap_or_default();
+        match self {
+            Rule::Path => {
+                let path = value.as_str().unwrap_or_default();
+                format!("{name} = {path:?} must be {expected}, such as \"/usr/…\"")
+            }
+            Rule::Count(reason) => {
+                let count = value.as_integer().unwrap_or_default();
+                format!("{name} = {count} must be {expected}: {reason}")
+            }
+            // The value is not repeated: it may hold a password.
+            Rule::Address(_) | Rule::Any => format!("{name} must be {expected}"),
+        }
+    }
+}
+
 /// The settings, each with its default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,53 +220,29 @@ fn parse(path: &Path, text: &str) -> Result<Settings> {
         let reason = misplaced.unwrap_or_else(|| error.message().replace('\n', " "));
         failure(format!("{}{place}: {reason}", path.display()))
     })?;
-    match wrong(&settings) {
+    // What has the form of settings is a table.
+    match toml::from_str(text).ok().as_ref().and_then(wrong) {
         Some(reason) => Err(failure(format!("{}: {reason}", path.display()))),
         None => Ok(settings),
     }
 }
 
 /// Which value can't be used, and why.
-fn wrong(settings: &Settings) -> Option<String> {
-    let index = &settings.index;
-    let files = settings
-        .interpreter
-        .iter()
-        .map(|path| ("interpreter", path));
-    let files = files.chain(index.certificates.iter().map(|path| ("certificates", path)));
-    let files = files.chain(index.wheels.iter().map(|path| ("wheels", path)));
-    for (name, path) in files {
-        if !path.is_absolute() {
-            return Some(format!(
-                "{name} = {path:?} must be an absolute path, such as \"/usr/…\""
-            ));
+fn wrong(file: &Table) -> Option<String> {
+    let value = |name: &str| {
+        let below = || file.get("index").and_then(|index| index.get(name));
+        file.get(name).or_else(below)
+    };
+    for (name, rule) in SETTINGS {
+        let Some(value) = value(name) else { continue };
+        let one = std::slice::from_ref(value);
+        let all = value.as_array().map_or(one, Vec::as_slice);
+        if let Some(wrong) = all.iter().find(|value| !rule.allows(value)) {
+            return Some(rule.refusal(name, wrong));
         }
     }
-    for (name, value, schemes) in [
-        ("url", &index.url, &["https://", "http://", "file://"][..]),
-        ("proxy", &index.proxy, &["http://", "https://", "socks5://"]),
-    ] {
-        // The value is not repeated: it may hold a password.
-        if value.as_ref().is_some_and(|value| {
-            !schemes.iter().any(|scheme| value.starts_with(scheme))
-                || value.contains(|c: char| c.is_whitespace() || c.is_control())
-        }) {
-            return Some(format!(
-                "{name} must be an address that starts with {} and holds no blanks",
-                schemes.join(" or ")
-            ));
-        }
-    }
-    if index.password.is_some() && index.username.is_none() {
-        return Some("password is set without username".into());
-    }
-    if settings.generations == 0 {
-        return Some("generations = 0 must be at least 1: the active one stays".into());
-    }
-    if settings.backups == 0 {
-        return Some("backups = 0 must be at least 1: the one just made stays".into());
-    }
-    None
+    (value("password").is_some() && value("username").is_none())
+        .then(|| "password is set without username".into())
 }
 
 /// Where the setting `name` belongs, if it stands on the wrong side of the line `[index]`.
@@ -221,7 +276,7 @@ fn failure(message: String) -> anyhow::Error {
     Failure::error(
         Kind::Settings,
         message,
-        "correct the file (covalentctl(1) lists every setting), then: covalentctl apply",
+        "correct the file (covalentctl.toml(5) explains every setting), then: covalentctl apply",
     )
 }
 
@@ -244,9 +299,8 @@ mod tests {
 
     #[test]
     fn the_shipped_file_is_accepted_as_it_is_and_with_every_line_in_force() {
-        let shipped = include_str!("../systemd/covalentctl.toml");
-        parse(Path::new("x"), shipped).unwrap();
-        let in_force: String = shipped
+        parse(Path::new("x"), SHIPPED).unwrap();
+        let in_force: String = SHIPPED
             .lines()
             .map(|line| {
                 line.strip_prefix('#')
@@ -257,6 +311,21 @@ mod tests {
         let settings = parse(Path::new("x"), &in_force).unwrap();
         assert_eq!(settings.restart, RestartPolicy::WhenIdle);
         assert!(settings.interpreter.is_some() && settings.index.proxy.is_some());
+        for (name, _) in SETTINGS {
+            assert!(in_force.contains(&format!("\n{name} = ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_rule() {
+        for unknown in ["x = 1", "[index]\nx = 1"] {
+            let refused = refusal(unknown);
+            let (_, fields) = refused.split_once("expected one of ").unwrap();
+            for field in fields.split(", ").map(|field| field.trim_matches('`')) {
+                let known = SETTINGS.iter().any(|(name, _)| *name == field);
+                assert!(known || field == "index", "{field}");
+            }
+        }
     }
 
     #[test]
@@ -290,9 +359,8 @@ mod tests {
 
     #[test]
     fn a_setting_on_the_wrong_side_of_index_is_told_where_it_belongs() {
-        let shipped = include_str!("../systemd/covalentctl.toml");
-        let refused = refusal(&format!("{shipped}interpreter = \"/usr/bin/python3.12\"\n"));
-        let line = shipped.lines().count() + 1;
+        let refused = refusal(&format!("{SHIPPED}interpreter = \"/usr/bin/python3.12\"\n"));
+        let line = SHIPPED.lines().count() + 1;
         assert_eq!(
             refused,
             format!(
@@ -325,6 +393,9 @@ mod tests {
         assert!(refusal("interpreter = \"python3\"").contains("absolute path"));
         let refused = refusal("[index]\nproxy = \"user:s3cret@proxy\"");
         assert!(refused.contains("proxy must be an address") && !refused.contains("s3cret"));
+        assert!(
+            refusal("[index]\nwheels = [\"/srv\", \"srv\"]").contains("wheels = \"srv\" must be")
+        );
         let refused = refusal("[index]\npassword = s3cret");
         assert!(
             refused.contains(":2:") && !refused.contains("s3cret"),

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::index::{Entry, Suite, Suites, newest};
 use crate::key::Key;
 use crate::keys::Keys;
+use crate::options::Options;
 use crate::package::{Family, Package, sha256};
 use crate::publication::Publication;
-use crate::settings::Settings;
 use crate::tool::{output, tool};
 
 /// One digest is enough; MD5 and SHA-1 are none any more.
@@ -131,7 +131,7 @@ pub fn prepare(
     before: Suites,
     additions: &[(Package, Vec<Suite>)],
     by: (&Keys, &[Key]),
-    settings: &Settings,
+    options: &Options,
 ) -> Result<Suites> {
     let known: Vec<&Entry> = before.values().flatten().collect();
     refuse_others(additions, &known)?;
@@ -146,7 +146,7 @@ pub fn prepare(
                 entries.push(published.unwrap_or_else(|| Entry::new(package, path)));
             }
         }
-        after.insert(*suite, newest(Family::Deb, entries, settings.keep)?);
+        after.insert(*suite, newest(Family::Deb, entries, options.keep)?);
     }
     let is_new = |package: &Package| {
         let path = pool_path(package);
@@ -170,8 +170,8 @@ pub fn prepare(
         let entries = &after[&suite];
         let is_there = publication.tree().join(folder(suite)).exists();
         let unchanged = is_there && newest(Family::Deb, before, usize::MAX)? == *entries;
-        if settings.resign || !unchanged {
-            write_suite(publication, suite, entries, by, settings)?;
+        if options.resign || !unchanged {
+            write_suite(publication, suite, entries, by, options)?;
         }
     }
     Ok(after)
@@ -222,7 +222,7 @@ fn write_suite(
     suite: Suite,
     entries: &[Entry],
     (keys, signing): (&Keys, &[Key]),
-    settings: &Settings,
+    options: &Options,
 ) -> Result<()> {
     let folder = folder(suite);
     for architecture in Family::Deb.architectures() {
@@ -243,7 +243,7 @@ fn write_suite(
         )?;
     }
     let prepared = publication.prepare(folder.join("Release"))?;
-    let text = release(&publication.prepare(&folder)?, suite, settings)?;
+    let text = release(&publication.prepare(&folder)?, suite, options)?;
     for (digest, path) in listed(&text) {
         let index = folder.join(path);
         let copy = by_hash(&index, digest);
@@ -255,7 +255,7 @@ fn write_suite(
 }
 
 /// What Release says of the indexes in `folder`.
-fn release(folder: &Path, suite: Suite, settings: &Settings) -> Result<String> {
+fn release(folder: &Path, suite: Suite, options: &Options) -> Result<String> {
     let option = |name: &str, value: &str| format!("APT::FTPArchive::Release::{name}={value}");
     let options = [
         option("Origin", "Covalent"),
@@ -267,7 +267,7 @@ fn release(folder: &Path, suite: Suite, settings: &Settings) -> Result<String> {
         option("Acquire-By-Hash", "yes"),
         option(
             "ValidTime",
-            &(u32::from(settings.valid_days) * DAY).to_string(),
+            &(u32::from(options.valid_days) * DAY).to_string(),
         ),
     ];
     let mut command = tool("apt-ftparchive", Path::new("/")).args(DIGESTS);

@@ -9,8 +9,8 @@ use clap::{ArgGroup, Parser};
 use crate::check;
 use crate::index::Suite;
 use crate::keys::Keys;
+use crate::options::{Options, address, fingerprint};
 use crate::publish::publish;
-use crate::settings::{Settings, address, fingerprint};
 
 /// Put packages into an apt and a dnf repository that any static web server can serve
 #[derive(Debug, Parser)]
@@ -96,7 +96,7 @@ impl Arguments {
             return Ok(ExitCode::SUCCESS);
         };
         let address = self.address.map(|text| address(&text, self.insecure_http));
-        let settings = Settings {
+        let options = Options {
             suite: self.suite,
             address: address.transpose()?,
             keep: usize::from(self.keep),
@@ -105,9 +105,9 @@ impl Arguments {
             adopt: self.adopt,
         };
         if self.check {
-            return check::check(&directory, &keys, &settings);
+            return check::check(&directory, &keys, &options);
         }
-        publish(&directory, &self.packages, &keys, &settings)?;
+        publish(&directory, &self.packages, &keys, &options)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -13,7 +13,7 @@ use crate::key::{listed, spaced};
 use crate::keyring::BINARY;
 use crate::keys::Keys;
 use crate::latest::Latest;
-use crate::settings::Settings;
+use crate::options::Options;
 use crate::signature::{verify, verify_inline};
 use crate::tool::{output, tool};
 use crate::{dnf, placement, tree};
@@ -26,7 +26,7 @@ const INDEX_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Says what is wrong with the repository in `tree`, and what will be soon. It is an error if the tree is
 /// not as it was published.
-pub fn check(tree: &Path, keys: &Keys, settings: &Settings) -> Result<ExitCode> {
+pub fn check(tree: &Path, keys: &Keys, options: &Options) -> Result<ExitCode> {
     let _lock = File::open(tree)
         .and_then(|folder| folder.lock_shared().map(|()| folder))
         .with_context(|| format!("there is no repository in {}", tree.display()))?;
@@ -34,7 +34,7 @@ pub fn check(tree: &Path, keys: &Keys, settings: &Settings) -> Result<ExitCode> 
     let work = tempfile::tempdir()?;
     let checksums = tree::verify(tree, &keys.pinned(work.path())?)?
         .with_context(|| format!("there is no repository in {}", tree.display()))?;
-    Latest::new(keys).accept(tree, Some(&checksums), settings)?;
+    Latest::new(keys).accept(tree, Some(&checksums), options)?;
     // From here on as a client, whose keys are those that were published.
     let keyring = tree.join(BINARY);
     let mut warnings = expiry(&keyring)?;

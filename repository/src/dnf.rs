@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::index::{Entry, Suite, Suites, newest};
 use crate::key::Key;
 use crate::keys::Keys;
+use crate::options::Options;
 use crate::package::{Family, Package, header_digest, sha256};
 use crate::publication::Publication;
-use crate::settings::Settings;
 use crate::tool::{output, tool};
 
 /// The packages of each suite, as the tree's metadata list them.
@@ -137,7 +137,7 @@ pub fn prepare(
     before: Suites,
     additions: &[(Package, Vec<Suite>)],
     (keys, signing): (&Keys, &[Key]),
-    settings: &Settings,
+    options: &Options,
     address: &str,
 ) -> Result<Suites> {
     let Some(key) = signing.first() else {
@@ -161,7 +161,7 @@ pub fn prepare(
             entries.push(Entry::new(package, path.clone()));
             sources.push((path, package.path.clone()));
         }
-        let mut entries = newest(Family::Rpm, entries, settings.keep)?;
+        let mut entries = newest(Family::Rpm, entries, options.keep)?;
         // A key that is no longer ours signed these. That they are what was published then, a key that is
         // ours says (`tree::verify`).
         for entry in &mut entries {
@@ -180,7 +180,7 @@ pub fn prepare(
         let mirrorlist = publication.tree().join(folder(suite)).join("mirrorlist");
         let listed_at = fs::read_to_string(mirrorlist).unwrap_or_default();
         let unchanged = newest(Family::Rpm, before, usize::MAX)? == entries;
-        if settings.resign || !unchanged || !listed_at.starts_with(&list) {
+        if options.resign || !unchanged || !listed_at.starts_with(&list) {
             write_suite(publication, suite, &entries, (keys, key), &list)?;
             entries = listed(&publication.path(folder(suite).join("repodata")))?;
         }

@@ -36,7 +36,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Those of the keys that sign, written to `folder` as well.
+    /// The keys that sign, written to `folder` as well.
     pub fn new(keys: &Keys, signing: &[Key], folder: &Path) -> Result<Keyring> {
         let (binary, armored) = (folder.join(BINARY), folder.join(ARMORED));
         keys.export(signing, &binary)?;

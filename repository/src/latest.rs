@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::checksums::{Checksums, SUMS};
 use crate::keys::Keys;
-use crate::settings::Settings;
+use crate::options::Options;
 
 /// The file's name in the folder of the keys. Each line holds an address and a time.
 const NAME: &str = "covalent-published";
@@ -39,15 +39,15 @@ impl Latest {
         &self,
         tree: &Path,
         before: Option<&Checksums>,
-        settings: &Settings,
+        options: &Options,
     ) -> Result<String> {
         let published = before.map(|before| before.address.clone());
-        let address = settings.address.clone().or_else(|| published.clone());
+        let address = options.address.clone().or_else(|| published.clone());
         let address = address.with_context(|| {
             let tree = tree.display();
             format!("{tree} is new; say where machines will reach it: --address https://...")
         })?;
-        if settings.adopt {
+        if options.adopt {
             return Ok(address);
         }
         let sums = tree.join(SUMS);
@@ -74,11 +74,11 @@ impl Latest {
             ),
             // As long as apt trusts its indexes, whoever keeps a tree can hand it out without us.
             (Some(before), None) => ensure!(
-                before.published + days(settings.valid_days) >= Timestamp::now(),
+                before.published + days(options.valid_days) >= Timestamp::now(),
                 "{sums} is of {}, more than {} days ago, and {} does not say whether that was the \
                  last publication. Make sure that it was; {adopt}",
                 date(before.published),
-                settings.valid_days,
+                options.valid_days,
                 self.path().display()
             ),
             (None, None) => {}

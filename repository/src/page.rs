@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use crate::index::{Entry, Suite};
 use crate::key::{Key, spaced};
 use crate::keyring;
+use crate::options::is_insecure;
 use crate::package::Family;
 use crate::publication::Publication;
-use crate::settings::is_insecure;
 use crate::tool::{output, tool};
 
 const TEMPLATE: &str = include_str!("../web/index.html");

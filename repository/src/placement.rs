@@ -46,7 +46,7 @@ pub fn ensure_finished(tree: &Path) -> Result<()> {
         let name = entry?.file_name();
         ensure!(
             name != COMPLETE && !name.to_string_lossy().starts_with(STAGE),
-            "{}: a publication was cut off; type its command again",
+            "{}: a publication was interrupted; run its command again",
             tree.join(name).display()
         );
     }

@@ -9,20 +9,20 @@ use crate::index::Suite;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::latest::Latest;
+use crate::options::Options;
 use crate::package::{Family, Package};
 use crate::publication::Publication;
-use crate::settings::Settings;
 use crate::{apt, dnf, front};
 
 /// Adds `packages` to the repository in `tree`, which is made if it is not there.
-pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settings) -> Result<()> {
+pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, options: &Options) -> Result<()> {
     let signing = keys.signing()?;
     let work = tempfile::tempdir()?;
     let mut publication = Publication::begin(tree, keys.pinned(work.path())?)?;
     let latest = Latest::new(keys);
-    let address = latest.accept(publication.tree(), publication.before(), settings)?;
+    let address = latest.accept(publication.tree(), publication.before(), options)?;
     ensure!(
-        publication.before().is_some() || !settings.resign,
+        publication.before().is_some() || !options.resign,
         "there is no repository in {} to sign anew",
         tree.display()
     );
@@ -40,7 +40,7 @@ pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settin
     let successors = keyring.packages(publication.tree(), entries, &signing, work.path())?;
     let additions = packages
         .into_iter()
-        .map(|package| (package, vec![settings.suite]));
+        .map(|package| (package, vec![options.suite]));
     let successors = successors
         .into_iter()
         .map(|package| (package, Suite::ALL.to_vec()));
@@ -49,8 +49,8 @@ pub fn publish(tree: &Path, packages: &[PathBuf], keys: &Keys, settings: &Settin
         .partition(|(package, _)| package.family == Family::Deb);
 
     let by = (keys, signing.as_slice());
-    let debs = apt::prepare(&mut publication, debs, &new_debs, by, settings)?;
-    let rpms = dnf::prepare(&mut publication, rpms, &new_rpms, by, settings, &address)?;
+    let debs = apt::prepare(&mut publication, debs, &new_debs, by, options)?;
+    let rpms = dnf::prepare(&mut publication, rpms, &new_rpms, by, options, &address)?;
     keyring.prepare(&mut publication)?;
     front::prepare(&mut publication, &address, &signing, (&debs, &rpms))?;
 

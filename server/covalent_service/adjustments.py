@@ -4,18 +4,22 @@ Covalent's own files are never edited. `tests/server_env` has a test for each fu
 fails as soon as Covalent no longer does what the function is for, so that it can go.
 """
 
+import contextvars
 import copy
 import functools
+import multiprocessing
 import os
 import shutil
 import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dask.config
+import distributed.utils
 
 from covalent_service.local_pool import LocalPool
 from covalent_service.tar import with_tar_filter
@@ -39,6 +43,9 @@ IDLE_CLUSTER = {
         },
     }
 }
+# What a worker loads before its first task, but for Covalent itself: that loads executors, among them
+# an administrator's own.
+SHARED_BY_WORKERS = ["distributed.nanny", "networkx", "pydantic", "requests"]
 # Characters of a failed command's output that are shown: its end, where the reason stands.
 OUTPUT_LIMIT = 4000
 
@@ -222,6 +229,13 @@ def cluster_by_files(app_dask: Any, scheme: str) -> None:
     app_dask.DaskAdminWorker.run = lambda _thread: None
 
 
+def scheduler_plugin(app_dask: Any, plugin: Any) -> None:
+    """Covalent gives its scheduler nothing: no port for other machines, and nobody to let them in."""
+    app_dask.LocalCluster = functools.partial(
+        app_dask.LocalCluster, scheduler_kwargs={"plugins": [plugin]}
+    )
+
+
 def suspects(scheduler: Any, at_work: Callable[[str], set[str]]) -> None:
     """Dask gives a task up that lost four workers, and every one that waited behind it each time."""
     remove_worker = scheduler.remove_worker
@@ -250,6 +264,19 @@ def idle_cluster() -> None:
     What an administrator has set in their place stays.
     """
     dask.config.update_defaults(IDLE_CLUSTER)
+
+
+def workers_share_memory() -> None:
+    """Dask starts each worker afresh, with 60 MB of its own, half of which is the same in each.
+
+    Forked from one process that has loaded it, they share it.
+    """
+    dask.config.update_defaults(
+        {"distributed": {"worker": {"multiprocessing-method": "forkserver"}}}
+    )
+    multiprocessing.set_forkserver_preload(SHARED_BY_WORKERS)
+    # Dask's own list has NumPy and pandas in it, and it loads them in this process, too.
+    distributed.utils._forkserver_preload_set = True
 
 
 def cluster_failure(app_dask: Any) -> None:
@@ -316,3 +343,29 @@ def plain_copies(asset: Any) -> None:
 def _is_plain(path: str) -> bool:
     """Whether it says the same as an address and as a path."""
     return path == os.path.abspath(path) and not set(path) & set("%?#")
+
+
+def asset_addresses(store: Any, utils: Any, site: Callable[[], str]) -> None:
+    """Covalent has every client fetch files from the one address that it is configured with.
+
+    Whoever calls it by another is sent there in vain: through a tunnel with another port, by the
+    machine's second name, over a proxy's https. `site` is how the caller calls it, or empty.
+    """
+    get = store.LocalProvider.get_public_uri
+
+    @functools.wraps(get)
+    def get_at_site(provider: Any, *arguments: Any, **options: Any) -> str:
+        address = str(get(provider, *arguments, **options))
+        own = site()
+        return own + address.removeprefix(store.SERVER_URL) if address and own else address
+
+    store.LocalProvider.get_public_uri = get_at_site
+    # It makes some of them in a thread that does not know for which request.
+    utils.dm_pool = _WithContext(max_workers=1)
+
+
+class _WithContext(ThreadPoolExecutor):
+    """A pool whose threads have the context of whoever gave them the work."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+        return super().submit(contextvars.copy_context().run, function, *arguments, **options)

@@ -33,7 +33,12 @@ class Note(WorkerPlugin):
 
 
 def last(address: str) -> set[str]:
-    """The keys of the tasks that a worker that is gone was at; none if that cannot be told."""
+    """The keys of the tasks that a worker that is gone was at; none if that cannot be told.
+
+    One of another machine has no file, and one task at a time.
+    """
+    if not address.startswith(f"{sockets.SCHEME}://"):
+        return set()
     file = _file(address)
     try:
         keys = file.read_text().splitlines()

@@ -12,9 +12,11 @@ from covalent._shared_files.config import update_config
 from covalent_dispatcher._service import app_dask
 from distributed import Scheduler, system
 
-from covalent_service import adjustments, at_work, memory, pages, sockets
+from covalent_service import adjustments, at_work, carry, memory, pages, sockets, waiting
+from covalent_service.callers import Door
+from covalent_service.fleet import Fleet
 from covalent_service.refusal import Refusal
-from covalent_service.same_origin import Access
+from covalent_service.settings import FleetSettings
 
 START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow disk take longer
 
@@ -22,11 +24,13 @@ START_TIMEOUT = 60  # seconds; two workers take less than two, many on a slow di
 class Cluster:
     """The cluster of this server, from its start to its end."""
 
-    def __init__(self, dashboard: str, access: Access, run_directory: Path) -> None:
-        """`dashboard` is where Dask shows its pages to those with access; empty for nowhere."""
+    def __init__(
+        self, dashboard: str, door: Door, run_directory: Path, fleet: FleetSettings
+    ) -> None:
+        """`dashboard` is where Dask shows its pages to those who are let in; empty for nowhere."""
         sockets.prepare(run_directory)
         if dashboard:
-            pages.guard(access)
+            pages.guard(door)
             adjustments.dashboard_address(app_dask, dashboard)
         else:
             pages.close()
@@ -34,10 +38,14 @@ class Cluster:
             system.MEMORY_LIMIT = min(system.MEMORY_LIMIT, limit)
         adjustments.suspects(Scheduler, at_work.last)
         adjustments.cluster_by_files(app_dask, sockets.SCHEME)
+        waiting.wait_at_the_scheduler(Scheduler)
+        carry.send_files(Scheduler)
+        adjustments.scheduler_plugin(app_dask, Fleet(fleet, run_directory))
         adjustments.cluster_failure(app_dask)
         adjustments.cluster_stays(app_dask)
         adjustments.worker_preload("covalent_service.worker")
         adjustments.idle_cluster()
+        adjustments.workers_share_memory()
         self._news, far_end = Pipe(duplex=False)
         self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
 

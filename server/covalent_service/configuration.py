@@ -47,11 +47,23 @@ def cores() -> int:
     return count
 
 
-def rewrite(path: Path, heartbeat_interval: int, cores: int, codec: Codec | None = None) -> None:
-    """Replace the file by what is to be kept of it; move it aside if it cannot be read."""
+def rewrite(
+    path: Path,
+    heartbeat_interval: int,
+    cores: int,
+    workers: int | None = None,
+    codec: Codec | None = None,
+) -> None:
+    """Replace the file by what is to be kept of it; move it aside if it cannot be read.
+
+    `workers` is the number of Dask's workers where the environment says one.
+    """
     codec = codec or importlib.import_module("toml")  # what Covalent itself uses
     try:
         new = kept(_load(path, codec), cores)
+        if workers is not None:
+            # As if the machine had as many cores: the number goes when the environment has none.
+            new["dask"].update({"num_workers": workers, CORES: workers})
         # Covalent takes COVALENT_HEARTBEAT_INTERVAL as text, and fails to sleep that long.
         new["dispatcher"] = {"heartbeat_interval": heartbeat_interval}
         _replace(path, codec.dumps(new))

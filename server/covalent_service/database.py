@@ -35,6 +35,15 @@ UNFINISHED_TASK = (
 )
 
 
+# Covalent's own command, for a database that the service cannot bring back if a migration fails.
+# `covalentctl run` keeps the address from commands, since it may hold a password; in an argument,
+# everybody could read it.
+MIGRATE = (
+    f"sudo covalentctl run -- sh -c 'read -r {secrets.DATABASE}; export {secrets.DATABASE}; "
+    "covalent db migrate'"
+)
+
+
 def check_url(url: str) -> None:
     """Refuse an address that Covalent would fail to import with. It may hold a password."""
     if not url:
@@ -81,8 +90,9 @@ def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
     else:
         raise Refusal(
             f"the database {_name(store)} is of an older Covalent (revision {revision}, {head} "
-            "is needed): back it up, then run `covalent db migrate` in the environment and with "
-            "the settings of the service",
+            "is needed), and the service migrates SQLite and PostgreSQL only. Back it up, then "
+            f"type: {MIGRATE} and, as its input, the address in {secrets.DATABASE}; then: "
+            "sudo systemctl start covalent",
             NEEDS_ATTENTION,
         )
     try:
@@ -91,8 +101,8 @@ def prepare(store: "DataStore", settings: Settings, unproven: Unproven) -> None:
         raise
     except Exception as error:
         raise Refusal(
-            f"the database {_name(store)} (revision {revision or 'none'}) cannot be brought to "
-            f"revision {head}: {_reason(error)}. It is as it was: {instead}, or go back to the "
+            f"the database {_name(store)} (revision {revision or 'none'}) cannot be migrated to "
+            f"revision {head}: {_reason(error)}. It is unchanged: {instead}, or return to the "
             "Covalent that wrote it",
             MIGRATION_FAILED,
         ) from None
@@ -109,6 +119,15 @@ def unfinished(store: "DataStore") -> list[Workflow]:
             Lattice.status.in_(UNFINISHED_WORKFLOW), Lattice.root_dispatch_id == Lattice.dispatch_id
         )
         return [Workflow(*row) for row in rows]
+
+
+def name_of(store: "DataStore", dispatch_id: str) -> str | None:
+    """The name of a workflow, which its client gave; None if there is no such workflow."""
+    from covalent_dispatcher._db.models import Lattice
+
+    with store.session() as session:
+        row = session.query(Lattice.name).filter(Lattice.dispatch_id == dispatch_id).first()
+    return str(row.name or "") if row else None
 
 
 def cancelled(store: "DataStore", workflows: Iterable[Workflow]) -> list[Workflow]:
@@ -201,9 +220,8 @@ def _upgrade_server(
         _copy_server(server, copy)
     except (OSError, ValueError) as error:
         raise Refusal(
-            f"the database {_name(store)} (revision {revision}) is not brought to the one of this "
-            f"Covalent, and is as it was: it cannot be copied to {copy} first "
-            f"({_reason(error)}). {_cure(error)}",
+            f"the database {_name(store)} (revision {revision}) is not migrated and is unchanged: "
+            f"it cannot be copied to {copy} first ({_reason(error)}). {_cure(error)}",
             MIGRATION_FAILED,
         ) from None
     unproven.set()
@@ -217,7 +235,7 @@ def _upgrade_server(
         except OSError as reason:
             raise Refusal(
                 f"the migration of {_name(store)} failed ({_reason(error)}), and it cannot be "
-                f"brought back from {copy}: {_reason(reason)}",
+                f"restored from {copy}: {_reason(reason)}",
                 MIGRATION_FAILED,
             ) from None
         raise

@@ -15,7 +15,7 @@ MODE = 0o750
 def create(settings: Settings) -> None:
     """Make what is missing. What exists keeps its owner and its mode."""
     _create(settings.executor_dir)
-    own = (
+    create_own(
         settings.work_dir,
         settings.config_file.parent,
         settings.data_dir,
@@ -23,6 +23,10 @@ def create(settings: Settings) -> None:
         settings.log_dir,
         settings.database_file.parent,
     )
+
+
+def create_own(*own: Path) -> None:
+    """Make what the service writes to, and where tasks install."""
     # A directory that is missing when Python first searches it is never looked at again.
     for directory in (*own, *map(Path, packages.directories(os.environ))):
         _create(directory)

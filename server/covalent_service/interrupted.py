@@ -8,14 +8,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from covalent_service.logs import SERVICE
+from covalent_service.logs import LETTERS, SERVICE, printable
 
 FILE = "interrupted.json"  # in the account's home, where `covalentctl status` looks
 LINES = 20  # workflows that the journal names; the file has more of them
 NEWS = timedelta(days=7)  # as long `covalentctl status` shows them
 # Together less than the mebibyte that is read of the file (`src/cli/status/mod.rs`).
 KEPT = 1000  # workflows
-LETTERS = 64  # of a name, which the client gave
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ def report(workflows: Sequence[Workflow], home: Path) -> None:
         return
     SERVICE.warning(
         "%d workflow(s) interrupted and now CANCELLED; "
-        "ct.redispatch(ID, reuse_previous_results=True)() goes on with what was finished:",
+        "ct.redispatch(ID, reuse_previous_results=True)() reuses what was finished:",
         len(workflows),
     )
     for workflow in workflows[:LINES]:
-        # The client gave the name; a line break in it would make a line of the journal.
-        name = "".join(letter if letter.isprintable() else "?" for letter in workflow.lattice_name)
-        SERVICE.warning("interrupted: %s (%s)", workflow.dispatch_id, name)
+        SERVICE.warning(
+            "interrupted: %s (%s)", workflow.dispatch_id, printable(workflow.lattice_name)
+        )
     if len(workflows) > LINES:
         SERVICE.warning("interrupted: %d more; %s has them", len(workflows) - LINES, home / FILE)
     _keep(workflows, home / FILE)

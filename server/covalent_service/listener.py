@@ -58,9 +58,13 @@ def _listen(
 ) -> socket.socket:
     kept = stored_socket.the_one_at(family, address, stored)
     listener = kept or _new(family, address, host, port)
-    # A child that outlives the server must not keep the port.
-    os.register_at_fork(after_in_child=lambda: _close(listener))
+    close_in_children(listener)
     return listener
+
+
+def close_in_children(listener: socket.socket) -> None:
+    """A child that outlives the server must not keep the port."""
+    os.register_at_fork(after_in_child=lambda: _close(listener))
 
 
 def _new(family: socket.AddressFamily, address: Any, host: str, port: int) -> socket.socket:

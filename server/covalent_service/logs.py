@@ -11,6 +11,8 @@ OLD_FILES = 3
 # The form that the Logs page takes apart.
 FILE_FORMAT = "[%(asctime)s] [%(levelname)s] %(message)s"
 
+LETTERS = 64  # of a name that somebody else gave
+
 SERVICE = logging.getLogger("covalent_service")
 
 
@@ -33,3 +35,8 @@ def to_file(directory: Path, *loggers: logging.Logger) -> None:
         logger.addHandler(handler)
     # Two processes that rotate one file lose half of it: children write to stderr only.
     os.register_at_fork(after_in_child=lambda: handler.setLevel(logging.CRITICAL + 1))
+
+
+def printable(name: str) -> str:
+    """A name that somebody else gave, such that it makes no line of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:LETTERS])

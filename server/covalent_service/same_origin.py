@@ -8,20 +8,14 @@ browser send `Origin` where a page asks its own site, so that the name in `Host`
 owns the name of a page can make it point to this machine ("DNS rebinding").
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from ipaddress import ip_address
-from typing import Any
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Access:
-    """Who is answered."""
+    """Which requests are answered that arrive over TCP."""
 
     def __init__(self, names: Iterable[str], any_host: bool, machine: Iterable[str] = ()) -> None:
         """`names` are the server's own, and `machine` those that it has in common with others.
@@ -45,41 +39,41 @@ class Access:
         return _sentence("a page of another site has no access:", origin, _name(place))
 
     def _is_ours(self, name: str) -> bool:
-        if name in self._names or _is_address(name):
+        if name in self._names or _address(name):
             return True
         # Clients' own networks may know it by names that this machine does not know; those that
         # anybody can own have a dot.
         return self._any_host and "." not in name
 
 
-class SameOrigin:
-    """An ASGI application around another one, which answers strangers itself."""
+class AccessByProxy(Access):
+    """Which are answered that arrive from a proxy, where people have logged in over https.
 
-    def __init__(self, inner: Application, access: Access) -> None:
-        self._inner = inner
-        self._access = access
+    The login comes with a page's requests by itself, whatever page it is. So `Origin` has to be this
+    very site: one of plain http is what somebody between the browser and the server can make up.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
-        if not refusal:
-            await self._inner(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await _answer(send, refusal)
+    def refusal(self, host: str, origin: str | None) -> str:
+        """Why not, as above."""
+        host = host.lower()
+        address = _address(_name(host))
+        if not host or _name(host) in LOOPBACK or (address and address.is_loopback):
+            return (
+                f"Covalent: a request by way of the proxy has to name this server, not {host!r}\n"
+            )
+        if not self._is_ours(_name(host)):
+            return _sentence("this server is not known by the name", _name(host), _name(host))
+        if origin is None or origin.lower() == f"https://{host}":
+            return ""
+        return f"Covalent: a page of another site has no access: {origin!r}\n"
 
-    def _refusal(self, scope: Scope) -> str:
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        return self._access.refusal(headers.get(b"host", ""), headers.get(b"origin"))
 
-
-def _is_address(name: str) -> bool:
-    """Whoever asked by it looked no name up."""
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    """Whoever asked by an address looked no name up."""
     try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
+        return ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _name(place: str) -> str:
@@ -93,9 +87,3 @@ def _sentence(what: str, value: str, name: str) -> str:
         f"Covalent: {what} {value!r}. If it should, add COVALENT_ALLOWED_HOSTS={name} "
         "to /etc/covalent/covalent.env, then: systemctl restart covalent\n"
     )
-
-
-async def _answer(send: Send, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})

@@ -1,4 +1,4 @@
-"""What the server has to know, and its tasks, which inherit its variables, have not to."""
+"""What the server has to know, but not its tasks, which inherit its variables."""
 
 import os
 from collections.abc import Iterator, MutableMapping

@@ -1,12 +1,14 @@
 """The server itself: Covalent's application, run to its end."""
 
 import asyncio
+import functools
 import gc
 import logging
 import os
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 from multiprocessing.connection import wait
 from threading import Lock, Thread, Timer
 from typing import Any, NoReturn
@@ -15,19 +17,26 @@ import uvicorn
 
 from covalent_service import (
     adjustments,
+    arrivals,
+    callers,
     children,
     database,
+    dispatches,
     drain,
     executors,
     interrupted,
     logs,
+    peers,
     secrets,
 )
+from covalent_service.account import account_name
+from covalent_service.interface import OwnPages
+from covalent_service.local_users import LocalUsers
 from covalent_service.logs import SERVICE
 from covalent_service.notify import Notifier
 from covalent_service.readiness import Readiness
 from covalent_service.refusal import FAILED, MIGRATION_FAILED, Refusal
-from covalent_service.same_origin import Access, SameOrigin
+from covalent_service.same_origin import Access, AccessByProxy
 from covalent_service.settings import Settings
 from covalent_service.unproven import Unproven
 
@@ -47,13 +56,17 @@ class StopRequested(BaseException):
 
 
 def run(
-    settings: Settings, listener: socket.socket, notifier: Notifier, database_address: str
+    settings: Settings,
+    listener: socket.socket,
+    proxy: socket.socket | None,
+    notifier: Notifier,
+    database_address: str,
 ) -> int:
     """Start what Covalent consists of, serve until told to stop, leave nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     children.adopt()
-    service = _Service(settings, listener, notifier)
+    service = _Service(settings, listener, proxy, notifier)
     try:
         return service.run(database_address)
     except StopRequested:
@@ -74,9 +87,16 @@ def _interrupt(_number: int, _frame: Any) -> NoReturn:
 
 
 class _Service:
-    def __init__(self, settings: Settings, listener: socket.socket, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        proxy: socket.socket | None,
+        notifier: Notifier,
+    ) -> None:
         self._settings = settings
         self._listener = listener
+        self._proxy = proxy
         self._notifier = notifier
         self._store: Any = None
         self._server: Any = None
@@ -91,15 +111,16 @@ class _Service:
         database.check_url(database_address)
         self._prepare_database(database_address)
         executors.load(self._settings.executor_dir)
-        access = self._access()
-        config = self._load(access)
+        users = LocalUsers(self._settings.local_group)
+        door = self._door(users)
+        config = self._load(door, users)
         # Forked as late as this, the cluster shares the memory of all that is loaded by now, as long
         # as no collection of garbage looks at it.
         gc.collect()
         gc.freeze()
-        cluster = self._start_cluster(access) if self._settings.dask else None
+        cluster = self._start_cluster(door) if self._settings.dask else None
         self._notifier.status("waiting for the first answer")
-        self._server = _Server(config, self._begin_to_stop, self._note_running)
+        self._server = _Server(config, self._proxy, self._begin_to_stop, self._note_running)
         Readiness(self._settings, self._listener, self._notifier, self._ready, self._fail).start()
         if cluster:
             Thread(target=self._watch, args=(cluster,), name="dask", daemon=True).start()
@@ -141,15 +162,18 @@ class _Service:
         database.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)
 
-    def _load(self, access: Access) -> uvicorn.Config:
+    def _load(self, door: callers.Door, users: LocalUsers) -> uvicorn.Config:
         """Covalent's application, adjusted, with its logs going where ours go."""
         from covalent._shared_files import logger
         from covalent.executor import _executor_manager
+        from covalent_dispatcher._core.data_modules import utils
+        from covalent_dispatcher._object_store import local as object_store
         from covalent_dispatcher._service import app as dispatcher
         from covalent_ui import app
         from covalent_ui.api import main as api
         from covalent_ui.api.v1.data_layer.electron_dal import Electrons
 
+        from covalent_service import dask_executor
         from covalent_service.throughput import raise_throughput
 
         adjustments.tar_filter()
@@ -158,17 +182,25 @@ class _Service:
         adjustments.task_files(Electrons)
         raise_throughput(self._store)
         adjustments.new_workflows_stay(dispatcher)
+        adjustments.asset_addresses(object_store, utils, callers.site)
+        dispatches.report(dispatcher, users, functools.partial(database.name_of, self._store))
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if (
             plugins := _executor_manager.executor_plugins_map
         ):  # none with COVALENT_PLUGIN_LOAD=false
             adjustments.executor_folders(plugins)
+            dask_executor.files_travel(plugins["dask"])
             adjustments.dask_connection(plugins["dask"])
+            dask_executor.labels(plugins["dask"])
+            dask_executor.cancel_ends_task(plugins["dask"])
             adjustments.local_pool(plugins["local"])
         if not self._settings.terminal:
             adjustments.terminal_off(api)
         config = uvicorn.Config(
-            SameOrigin(app.fastapi_app, access),
+            callers.Callers(OwnPages(app.fastapi_app), door, self._by_proxy()),
+            http=arrivals.OverTcp,
+            # What they say is believed of nobody who comes over TCP.
+            proxy_headers=False,
             log_config=app.log_config(),
             timeout_graceful_shutdown=REQUESTS_TIMEOUT,
         )
@@ -176,18 +208,41 @@ class _Service:
         logs.to_file(self._settings.log_dir, logger.app_log, *uvicorn_loggers)
         return config
 
-    def _access(self) -> Access:
-        # Where the network is not served, nobody needs them, and looking for them takes time.
+    def _door(self, users: LocalUsers) -> callers.Door:
         everywhere = self._settings.all_interfaces
-        machine = (socket.gethostname(), socket.getfqdn()) if everywhere else ()
-        names = (self._settings.address, *self._settings.allowed_hosts)
-        return Access(names, everywhere, machine)
+        # Where the network is not served, nobody needs them, and looking for them takes time.
+        access = Access(self._names(), everywhere, _machine() if everywhere else ())
+        to_network = not ip_address(self._listener.getsockname()[0]).is_loopback
+        if to_network:
+            SERVICE.warning(
+                "whoever reaches port %d over the network runs code as %s, without a login: "
+                "covalent.env opens it. The package covalent-https is the way in with one",
+                self._settings.port,
+                account_name(),
+            )
+        if users.group:
+            peers.check()
+        else:
+            SERVICE.warning(
+                "every user of this machine runs code as %s: COVALENT_LOCAL_GROUP in covalent.env is "
+                "empty",
+                account_name(),
+            )
+        return callers.Door(access, users, to_network)
 
-    def _start_cluster(self, access: Access) -> Any:
+    def _by_proxy(self) -> Access:
+        names = (*self._names(), *self._settings.https_names)
+        return AccessByProxy(names, False, _machine() if self._proxy else ())
+
+    def _names(self) -> tuple[str, ...]:
+        return self._settings.address, *self._settings.allowed_hosts
+
+    def _start_cluster(self, door: callers.Door) -> Any:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
-        cluster = Cluster(self._settings.dashboard, access, self._settings.run_dir)
+        settings = self._settings
+        cluster = Cluster(settings.dashboard, door, settings.run_dir, settings.fleet)
         cluster.start()
         return cluster
 
@@ -244,13 +299,36 @@ class _Service:
         self._running = []
 
 
-class _Server(uvicorn.Server):
-    """Tells when it begins to stop, and before it ends what runs."""
+def _machine() -> tuple[str, ...]:
+    """The names that this machine has by itself."""
+    return socket.gethostname(), socket.getfqdn()
 
-    def __init__(self, config: uvicorn.Config, on_stop: Any, on_shutdown: Any) -> None:
+
+class _Server(uvicorn.Server):
+    """Listens for the proxy as well; tells when it begins to stop, and before it ends what runs."""
+
+    def __init__(
+        self, config: uvicorn.Config, proxy: socket.socket | None, on_stop: Any, on_shutdown: Any
+    ) -> None:
         super().__init__(config)
+        self._proxy = proxy
         self._on_stop = on_stop
         self._on_shutdown = on_shutdown
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._proxy:
+            loop: Any = asyncio.get_running_loop()
+            # The next server listens at the same file.
+            listening = loop.create_unix_server(
+                self._from_proxy, sock=self._proxy, cleanup_socket=False
+            )
+            self.servers.append(await listening)
+
+    def _from_proxy(self) -> Any:
+        return arrivals.FromProxy(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if not self.should_exit:

@@ -14,13 +14,26 @@ from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 
 DEFAULT_PORT = 48008
 EXAMPLE_DASHBOARD = "127.0.0.1:8787"
+DEFAULT_LOCAL_GROUP = "covalent-users"  # as the package makes it (sysusers.d)
 DEFAULT_HEARTBEAT_INTERVAL = 5  # seconds
+DEFAULT_FLEET_LISTEN = "[::]:48009"
+DEFAULT_FLEET_WAIT = 3600  # seconds
+SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 YES = ("1", "true", "t")
 NO = ("0", "false", "f")
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """What concerns the workers of other machines."""
+
+    folder: Path  # root's: certificates, and the list of those let in
+    listen: str  # host:port
+    wait: int  # seconds for which a task waits for a worker that has what it asks for
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,9 @@ class Settings:
     work_dir: Path  # where the server and its tasks start
     port: int
     all_interfaces: bool
-    address: str  # what clients and tasks are told: the host in every URL that Covalent hands out
+    address: (
+        str  # what the server calls itself, its tasks it, and whoever said none in `Host` is told
+    )
     log_level: str
     config_file: Path
     executor_dir: Path
@@ -42,10 +57,14 @@ class Settings:
     database_file: Path
     dask: bool
     dashboard: str  # host:port of Dask's pages; empty for none
+    local_workers: int | None  # None for as many as the machine has cores
+    fleet: FleetSettings
     terminal: bool
     allowed_hosts: tuple[str, ...]  # more names that browsers may call the server by
+    local_group: str  # whose members may use it from this machine; empty for everybody
+    proxy_socket: Path | None  # where a proxy with a login reaches it
+    https_names: tuple[str, ...]  # more names that those may call it by who come from there
     heartbeat_interval: int
-    notes: tuple[str, ...] = ()
 
     @property
     def bind_address(self) -> str:
@@ -62,7 +81,7 @@ class Settings:
         cls, environ: Mapping[str, str], machine_name: Callable[[], str] = socket.getfqdn
     ) -> "Settings":
         """Check the environment; a wrong value is refused by name. An empty value is no value."""
-        given = _Given(environ)
+        given = Given(environ)
         home = given.home()
         cache = given.path("XDG_CACHE_HOME", home / ".cache") / "covalent"
         config = given.path("XDG_CONFIG_DIR", home / ".config/covalent")
@@ -70,10 +89,9 @@ class Settings:
         share = given.path("XDG_DATA_HOME", home / ".local/share") / "covalent"
         all_interfaces = given.switch("COVALENT_SERVER_IFACE_ANY", False)
         address = given.value("COVALENT_DISPATCHER_ADDR", _host_name, "")
-        notes: tuple[str, ...] = ()
         if not address:
-            address, notes = _default_address(all_interfaces, machine_name)
-        dashboard = given.value("COVALENT_DASK_DASHBOARD", _host_and_port, "")
+            address = _default_address(machine_name) if all_interfaces else "localhost"
+        dashboard = given.value("COVALENT_DASK_DASHBOARD", host_and_port, "")
         if dashboard and not all_interfaces and not _is_loopback(dashboard):
             raise Refusal(
                 f"COVALENT_DASK_DASHBOARD is {dashboard!r}, and the server is for this machine only: "
@@ -81,6 +99,12 @@ class Settings:
                 "or set COVALENT_SERVER_IFACE_ANY=1 as well",
                 NEEDS_ATTENTION,
             )
+        run_dir = given.run_directory() or given.path("COVALENT_CACHE_DIR", cache)
+        fleet = FleetSettings(
+            folder=fleet_folder(run_dir),
+            listen=given.value("COVALENT_FLEET_LISTEN", host_and_port, DEFAULT_FLEET_LISTEN),
+            wait=given.value("COVALENT_FLEET_WAIT", _duration, DEFAULT_FLEET_WAIT),
+        )
         return cls(
             home=home,
             work_dir=home / "run",
@@ -96,16 +120,22 @@ class Settings:
             ),
             cache_dir=given.path("COVALENT_CACHE_DIR", cache),
             log_dir=given.path("COVALENT_LOGDIR", cache),
-            run_dir=given.run_directory() or given.path("COVALENT_CACHE_DIR", cache),
+            run_dir=run_dir,
             database_file=given.path("COVALENT_DATABASE", share / "dispatcher_db.sqlite"),
             dask=not given.switch("COVALENT_DISABLE_DASK", False),
             dashboard=dashboard,
+            local_workers=given.value("COVALENT_LOCAL_WORKERS", count, None),
+            fleet=fleet,
             terminal=given.switch("COVALENT_UI_TERMINAL", False),
             allowed_hosts=given.value("COVALENT_ALLOWED_HOSTS", _host_names, ()),
+            # The one variable that an empty value says something for.
+            local_group=environ.get("COVALENT_LOCAL_GROUP", DEFAULT_LOCAL_GROUP).strip(),
+            proxy_socket=given.value("COVALENT_PROXY_SOCKET", _absolute, None),
+            # Of another file, which its own unit checks: it is no reason not to serve this machine.
+            https_names=_words(environ.get("COVALENT_HTTPS_NAMES", "")),
             heartbeat_interval=given.value(
-                "COVALENT_HEARTBEAT_INTERVAL", _positive, DEFAULT_HEARTBEAT_INTERVAL
+                "COVALENT_HEARTBEAT_INTERVAL", positive, DEFAULT_HEARTBEAT_INTERVAL
             ),
-            notes=notes,
         )
 
     def export(self, environ: MutableMapping[str, str]) -> None:
@@ -123,7 +153,12 @@ class Settings:
         proxies.spare(environ, self.address)
 
 
-class _Given:
+def fleet_folder(run_dir: Path) -> Path:
+    """Where root publishes certificates for the account: /run/covalent-fleet beside /run/covalent."""
+    return run_dir.with_name(f"{run_dir.name}-fleet")
+
+
+class Given:
     """The environment, asked for one checked value at a time."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -131,7 +166,7 @@ class _Given:
         for name, value in environ.items():
             if _is_read(name):
                 _require_utf8(name, value)
-        self.value("COVALENT_ASSET_CACHE_SIZE", _positive, 0)
+        self.value("COVALENT_ASSET_CACHE_SIZE", positive, 0)
 
     def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
         text = self.environ.get(name, "").strip()
@@ -187,27 +222,16 @@ def _require_utf8(name: str, value: str) -> None:
         ) from None
 
 
-def _default_address(
-    all_interfaces: bool, machine_name: Callable[[], str]
-) -> tuple[str, tuple[str, ...]]:
-    """`localhost`, or for a server that is open to the network the name of the machine.
-
-    Covalent tells clients to send everything to this host: with `localhost`, they would
-    look for the server on their own machine.
-    """
-    if not all_interfaces:
-        return "localhost", ()
+def _default_address(machine_name: Callable[[], str]) -> str:
+    """The name of a machine that is open to the network, if the server can call itself by it."""
     name = machine_name()
     if name.split(".")[0] != "localhost":
         try:
             socket.getaddrinfo(name, None)
-            return name, ()
+            return name
         except OSError:
             pass
-    return "localhost", (
-        f"the name of this machine ({name}) does not resolve: clients on other machines cannot "
-        "dispatch until COVALENT_DISPATCHER_ADDR names an address that they and this machine reach",
-    )
+    return "localhost"
 
 
 def _switch(text: str) -> bool:
@@ -224,10 +248,23 @@ def _port(text: str) -> int:
     raise ValueError("a port number from 1 to 65535")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise ValueError("a whole number from 1 on")
+
+
+def count(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise ValueError("a whole number, 0 included")
+
+
+def _duration(text: str) -> int:
+    parts = re.fullmatch(r"([0-9]+) *(s|min|h|d|)", text)
+    if parts and int(parts[1]) > 0:
+        return int(parts[1]) * SECONDS[parts[2]]
+    raise ValueError("a time, such as 90s, 30min or 1h")
 
 
 def _log_level(text: str) -> str:
@@ -249,15 +286,18 @@ def _host_name(text: str) -> str:
         ) from None
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _host_names(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
     try:
-        return tuple(map(_host_name, names))
+        return tuple(map(_host_name, _words(text)))
     except ValueError:
         raise ValueError("a list of host names with commas between") from None
 
 
-def _host_and_port(text: str) -> str:
+def host_and_port(text: str) -> str:
     host, separator, port = text.rpartition(":")
     if separator and port.isdigit() and (host.startswith("[") or ":" not in host):
         return f"{_host_name(host)}:{_port(port)}"

@@ -1,4 +1,4 @@
-"""The listening socket, kept by systemd from one run of the server to the next.
+"""The listening sockets, kept by systemd from one run of the server to the next.
 
 During a restart, after a crash too, clients wait for the next server instead of being refused, and
 nobody else can take the port. A stop lets it go. The unit's `FileDescriptorStoreMax=` makes room
@@ -38,6 +38,12 @@ def taken_from(environ: MutableMapping[str, str]) -> list[socket.socket]:
     return found
 
 
+def by_kind(stored: list[socket.socket]) -> tuple[list[socket.socket], list[socket.socket]]:
+    """The Unix sockets, and the others."""
+    unix = [one for one in stored if one.family == socket.AF_UNIX]
+    return unix, [one for one in stored if one.family != socket.AF_UNIX]
+
+
 def the_one_at(
     family: socket.AddressFamily, address: Any, stored: list[socket.socket]
 ) -> socket.socket | None:
@@ -64,6 +70,10 @@ def _listens_at(one: socket.socket, family: socket.AddressFamily, address: Any) 
     return (
         (one.family, one.type) == (family, socket.SOCK_STREAM)
         and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        # That of IPv6 has more than a host and a port.
-        and one.getsockname()[: len(address)] == address
+        and _is_at(one.getsockname(), address)
     )
+
+
+def _is_at(name: Any, address: Any) -> bool:
+    # That of IPv6 has more than a host and a port.
+    return bool(name == address if isinstance(name, str) else name[: len(address)] == address)

@@ -1,17 +1,14 @@
 """Loaded by each Dask worker as it starts (Dask's `distributed.worker.preload`)."""
 
-import os
 from typing import Any
 
-from covalent_service import adjustments, at_work, memory, packages, pages, sockets
+from covalent_service import at_work, sockets, task_process
 
 sockets.register()  # before the worker looks for its scheduler
-pages.close()
-memory.offer_this_process()
+task_process.prepare()
 
 
 async def dask_setup(worker: Any) -> None:
     """Called by Dask in the worker process, before its first task."""
     await worker.plugin_add(plugin=at_work.Note(), name="at work")
-    packages.make_importable(packages.directories(os.environ))
-    adjustments.process_errors()
+    task_process.set_up()

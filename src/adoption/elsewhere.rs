@@ -74,12 +74,13 @@ pub fn bring(host: &Host, folder: &Path, replace: bool, progress: &Progress) -> 
         return Err(Failure::error(
             Kind::Database,
             "the service's database is on a server (COVALENT_DATABASE_URL), which no file can become",
-            "take that line out of /etc/covalent/covalent.env, and type this again",
+            "take that line out of /etc/covalent/covalent.env, and run this again",
         ));
     };
-    let end = match Path::new("/usr/bin/zstd").exists() {
-        true => "tar.zst",
-        false => "tar.gz",
+    let end = if Path::new("/usr/bin/zstd").exists() {
+        "tar.zst"
+    } else {
+        "tar.gz"
     };
     let staging = host.state().join("adopt");
     file::make_folder(&staging, 0o711)?;

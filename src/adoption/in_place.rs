@@ -132,7 +132,7 @@ pub fn adopt(host: &Host, plan: &Plan, progress: &Progress) -> Result<()> {
     let done = take(host, plan, &account, progress);
     if was_running {
         // Also after a failure: what is there is as complete as it was.
-        lifecycle::start().context("starting the server")?;
+        lifecycle::start(host).context("starting the server")?;
     }
     done
 }

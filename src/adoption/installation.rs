@@ -16,7 +16,7 @@ pub fn at_installation(host: &Host, progress: &Progress) -> Result<()> {
     let plan = Plan::of(host)?;
     if let Some(unit) = &plan.unit {
         progress.warn(&format!(
-            "{} hides the package's unit, and its server goes on as it was; to go over to the package: \
+            "{} hides the package's unit, so its server keeps running as before; to switch to the package: \
              sudo covalentctl adopt",
             unit.display()
         ));

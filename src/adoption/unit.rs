@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use crate::system::command::Command;
 use crate::system::file;
 use crate::system::host::Host;
-use crate::system::systemd::{self, UNIT_NAME};
+use crate::system::role::Role;
+use crate::system::systemd;
 
 /// systemd reads its files again, or changes a link.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -62,7 +63,7 @@ pub(super) fn put_aside(host: &Host, path: &Path) -> Result<PathBuf> {
     systemctl(&["daemon-reload"])?;
     if enabled.is_some_and(|state| state == "enabled") {
         // The link that enables it leads to where the file was.
-        systemctl(&["reenable", UNIT_NAME])?;
+        systemctl(&["reenable", Role::Server.unit()])?;
     }
     Ok(aside)
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::require_root;
+use super::role::require_server;
 use crate::adoption::{self, Brought, Plan};
 use crate::service::{address::Address, api};
 use crate::system::host::Host;
@@ -32,6 +33,7 @@ pub struct Adopt {
 
 impl Adopt {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "what is to be taken over is on the server")?;
         require_root(host)?;
         let progress = Progress::interactive();
         let plan = Plan::of(host)?;
@@ -80,7 +82,7 @@ fn tell(host: &Host, brought: &Brought, progress: &Progress) {
     let runs = systemd::is_active(host).unwrap_or(false);
     if !runs && api::running(&address, 0).is_ok() {
         progress.say(&format!(
-            "another server still answers at {address}, and keeps to its own folder: end it, then: \
+            "another server still answers at {address}, and uses a folder of its own: stop it, then: \
              sudo systemctl start covalent"
         ));
     } else if !runs {

@@ -7,7 +7,10 @@ use super::change::{change, require_root};
 use crate::adoption::at_installation;
 use crate::environment::apply::{Caller, Request};
 use crate::environment::generation::Generation;
+use crate::environment::server_lock;
+use crate::fleet::publication;
 use crate::rollback::after_failed_migration;
+use crate::service::drain;
 use crate::service::environment_file::{EnvironmentFile, Severity};
 use crate::service::starts::{note_begin, note_refusal};
 use crate::settings::{RestartPolicy, Settings};
@@ -17,6 +20,8 @@ use crate::system::host::Host;
 use crate::system::login;
 use crate::system::mount;
 use crate::system::progress::Progress;
+use crate::system::role::Role;
+use crate::system::turn::Turn;
 
 /// Make the environment match its requirements
 ///
@@ -34,8 +39,8 @@ pub struct Apply {
     at_start: bool,
 
     /// For the packages' scripts: restart nothing, leave a mark if a restart is due, and succeed
-    /// if either the new or the old environment works. A first environment is built only as far as
-    /// the server needs it to start; a second call completes it
+    /// if either the new or the old environment works. Before the service's first start, an
+    /// environment is built only as far as that needs; a second call completes it
     #[arg(long)]
     transaction: bool,
 
@@ -75,14 +80,20 @@ impl Apply {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let progress = match self.transaction {
-            true => Progress::plain(),
-            false => Progress::interactive(),
+        let progress = if self.transaction {
+            Progress::plain()
+        } else {
+            Progress::interactive()
         };
         if self.at_start {
-            after_failed_migration(host, &progress)?;
+            if Role::of(host) == Role::Server {
+                after_failed_migration(host, &progress)?;
+            }
             check_environment_file(host, &progress)?;
             mount::refuse_noexec(&host.generations())?;
+        }
+        if !self.transaction && Role::of(host) == Role::Worker {
+            server_lock::adopt(host, &progress)?;
         }
         if self.transaction
             && let Ok(Some(found)) = login::objection(host)
@@ -98,17 +109,35 @@ impl Apply {
             rebuild: self.rebuild,
             ..Request::of(caller)
         };
-        match change(host, request, &progress) {
+        let changed = match change(host, request, &progress) {
             Err(error) if caller != Caller::Administrator && can_run(host) => {
                 progress.warn(&format!(
-                    "the environment stays as it was:\n{}",
+                    "the environment is unchanged:\n{}",
                     failure::render(&error)
                 ));
                 Ok(())
             }
             result => result,
+        };
+        if self.at_start && changed.is_ok() {
+            self::fleet(host, &progress)?;
         }
+        changed
     }
+}
+
+/// Publishes what the launcher needs of the fleet, where there is one. A worker that is started is
+/// to get tasks, as a server gets workflows.
+fn fleet(host: &Host, progress: &Progress) -> Result<()> {
+    if Role::of(host) == Role::Worker {
+        // The worker's folder stays while it is restarted, unlike the server's.
+        drain::resume(host)?;
+    }
+    if !host.fleet().exists() {
+        return Ok(());
+    }
+    let turn = Turn::acquire(host, progress)?;
+    publication::publish(host, &turn, progress)
 }
 
 /// Writes into the mark that asks the packages' scripts for a restart when that should be.
@@ -126,7 +155,7 @@ fn can_run(host: &Host) -> bool {
     Generation::active(host).is_some_and(|generation| generation.runs())
 }
 
-/// Warns of what is odd in `covalent.env`, and refuses what the server can't run with.
+/// Warns of what is odd in the unit's variables, and refuses what it can't run with.
 fn check_environment_file(host: &Host, progress: &Progress) -> Result<()> {
     let file = EnvironmentFile::read(host)?;
     for problem in file.describe(Severity::Harmless) {

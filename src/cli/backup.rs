@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::require_root;
+use super::role::require_server;
 use crate::data::backup;
 use crate::settings::Settings;
 use crate::system::host::Host;
@@ -27,6 +28,7 @@ pub struct Backup {
 
 impl Backup {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "what is to be backed up is on the server")?;
         require_root(host)?;
         let keep = Settings::read(host)?.backups;
         let made = backup::create(host, self.file.as_deref(), keep, &Progress::interactive())?;

@@ -14,8 +14,13 @@ use crate::system::turn::Turn;
 
 /// Fails for anybody but root, except in a tree that is not a machine.
 pub(super) fn require_root(host: &Host) -> Result<()> {
+    require_root_for(host, "changing the environment")
+}
+
+/// The same for something else.
+pub(super) fn require_root_for(host: &Host, what: &str) -> Result<()> {
     if host.is_real() && !rustix::process::geteuid().is_root() {
-        return Err(needs_root("changing the environment"));
+        return Err(needs_root(what));
     }
     Ok(())
 }

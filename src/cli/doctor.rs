@@ -32,9 +32,10 @@ impl Doctor {
                 Verdict::Bad { .. } => ("BAD ", 31),
                 Verdict::Skipped(_) => ("skip", 2),
             };
-            let word = match paint {
-                true => Colour(code).of(word),
-                false => word.to_string(),
+            let word = if paint {
+                Colour(code).of(word)
+            } else {
+                word.to_string()
             };
             match &check.verdict {
                 Verdict::Good(text) | Verdict::Skipped(text) => {

@@ -43,7 +43,7 @@ impl List {
         let active = Generation::active(host);
         let files = Files::find(host)?;
         let mut rows = own(host, &files, active.as_ref())?;
-        rows.extend(plugins(&files, active.as_ref()));
+        rows.extend(plugins(host, &files, active.as_ref()));
         if self.json {
             let json = serde_json::to_string_pretty(&rows).context("writing the list as JSON")?;
             print::answer(format_args!("{json}\n"))?;
@@ -56,9 +56,10 @@ impl List {
         let versions = column(rows.iter().map(|row| row.shown_version()));
         for row in &rows {
             let version = row.shown_version();
-            let why = match row.requirement.is_empty() {
-                true => row.because.clone(),
-                false => format!("{}, {}", row.requirement, row.because),
+            let why = if row.requirement.is_empty() {
+                row.because.clone()
+            } else {
+                format!("{}, {}", row.requirement, row.because)
             };
             let name = &row.name;
             print::answer(format_args!("{name:names$}  {version:versions$}  {why}\n"))?;
@@ -114,6 +115,16 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
             }
         }
     }
+    if let Some(servers) = files.locks.iter().find(|lock| **lock == host.server_lock()) {
+        for requirement in named(std::slice::from_ref(servers))? {
+            let there = version(active, &requirement.name);
+            rows.push(Row::new(
+                &requirement.name,
+                there,
+                "the server's, for its workers",
+            ));
+        }
+    }
     for name in State::read(host)?.carried.keys() {
         if !rows.iter().any(|row| row.name == *name) {
             let because = "installed by hand, carried over";
@@ -124,8 +135,9 @@ pub(super) fn own(host: &Host, files: &Files, active: Option<&Generation>) -> Re
 }
 
 /// The plugins that packages of the system have brought.
-pub(super) fn plugins(files: &Files, active: Option<&Generation>) -> Vec<Row> {
-    let locks = files.locks.iter().skip(1);
+pub(super) fn plugins(host: &Host, files: &Files, active: Option<&Generation>) -> Vec<Row> {
+    let servers = host.server_lock();
+    let locks = files.locks.iter().skip(1).filter(|lock| **lock != servers);
     locks
         .map(|lock| {
             let name = lock.file_stem().unwrap_or_default().to_string_lossy();

@@ -8,9 +8,9 @@ use clap::Args;
 use crate::system::host::Host;
 use crate::system::systemd;
 
-/// Show the server's log
+/// Show the log of the server or the worker
 ///
-/// Shows systemd's journal of the server, including what covalentctl said while it prepared each
+/// Shows systemd's journal of the service, including what covalentctl said while it prepared each
 /// start. Options are passed to journalctl(1). Root and the group systemd-journal can read it.
 #[derive(Args, Debug)]
 #[command(

@@ -8,17 +8,23 @@ mod change;
 mod doctor;
 mod drain;
 mod history;
+mod https;
+mod join;
+mod leave;
 mod list;
 mod logs;
 mod remove;
 mod restart;
 mod restore;
+mod role;
 mod rollback;
 mod run;
 mod serve;
 mod status;
 mod terminal;
 mod upgrade;
+mod user;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -36,8 +42,10 @@ use crate::system::space;
 /// (status, doctor, logs), to manage your own Python packages in its environment (add, remove,
 /// list, upgrade), to return to an earlier environment (history, rollback), to rebuild the
 /// environment after an edit (apply), to run commands in it (run), to back up and restore the
-/// server's data (backup, restore), to take over a server that was set up by hand (adopt), and to
-/// stop or restart the server without interrupting running workflows (drain, restart).
+/// server's data (backup, restore), to take over a server that was set up by hand (adopt), to stop or
+/// restart the server without interrupting running workflows (drain, restart), to let people in from
+/// other machines (user, https), and to let other machines compute for it (worker; there: join,
+/// leave).
 #[derive(Debug, Parser)]
 #[command(name = "covalentctl", version, after_long_help = exit_statuses())]
 pub struct Arguments {
@@ -62,6 +70,11 @@ enum Verb {
     Adopt(adopt::Adopt),
     Drain(drain::Drain),
     Restart(restart::Restart),
+    Worker(worker::Worker),
+    Join(join::Join),
+    Leave(leave::Leave),
+    User(user::User),
+    Https(https::Https),
     Run(run::Run),
     Serve(serve::Serve),
 }
@@ -91,6 +104,11 @@ impl Arguments {
             Verb::Adopt(verb) => verb.run(&host).map(done),
             Verb::Drain(verb) => verb.run(&host).map(done),
             Verb::Restart(verb) => verb.run(&host).map(done),
+            Verb::Worker(verb) => verb.run(&host).map(done),
+            Verb::Join(verb) => verb.run(&host).map(done),
+            Verb::Leave(verb) => verb.run(&host).map(done),
+            Verb::User(verb) => verb.run(&host).map(done),
+            Verb::Https(verb) => verb.run(&host).map(done),
             Verb::Run(verb) => verb.run(&host),
             Verb::Serve(verb) => verb.run(&host),
         };

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::{change_file, require_root};
+use super::role::require_server;
 use crate::environment::generation::{Generation, changes};
 use crate::environment::own_requirements::LocalFile;
 use crate::environment::requirement::normalize;
@@ -26,6 +27,7 @@ pub struct Remove {
 
 impl Remove {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "has the packages of its server")?;
         require_root(host)?;
         let progress = Progress::interactive();
         change_file(host, &progress, |file, forget| {

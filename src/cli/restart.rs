@@ -10,13 +10,14 @@ use crate::settings::Settings;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
-/// Restart the server if it is running
+/// Restart the server or the worker if it is running
 ///
-/// Running workflows are cancelled, unless --when-idle is given. The setting `restart` in
+/// Running workflows are cancelled, unless --when-idle is given; a worker's tasks begin again on other
+/// machines. The setting `restart` in
 /// /etc/covalent/covalentctl.toml says which of the two an upgrade does, if either.
 #[derive(Args, Debug)]
 pub struct Restart {
-    /// Wait until no workflow runs
+    /// Wait until nothing runs
     #[arg(long)]
     when_idle: bool,
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::require_root;
+use super::role::require_server;
 use crate::data::backup;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
@@ -27,6 +28,7 @@ pub struct Restore {
 
 impl Restore {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "what is to be restored is on the server")?;
         require_root(host)?;
         let progress = Progress::interactive();
         let aside = backup::restore(host, &self.file, self.settings, &progress)?;

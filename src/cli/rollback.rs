@@ -8,6 +8,7 @@ use crate::rollback::rollback;
 use crate::service::starts::{self, End};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::role::Role;
 use crate::system::systemd;
 use crate::system::unit_exit::explain;
 
@@ -72,7 +73,8 @@ fn note_end(host: &Host, progress: &Progress) -> Result<()> {
         // Where this run has not become ready, the time is that of an earlier one.
         served: microseconds(begun).is_some_and(|begun| microseconds(ready) >= Some(begun)),
     };
-    if let Some(why) = end.status.parse().ok().and_then(explain) {
+    let status = end.status.parse().ok();
+    if let Some(why) = status.and_then(|status| explain(Role::of(host), status)) {
         progress.warn(&format!("{}\n  Next: {}", why.cause, why.cure));
     }
     starts::note_end(host, &end)

@@ -10,13 +10,14 @@ use crate::service::serve;
 use crate::system::host::Host;
 use crate::unprivileged::exit_code;
 
-/// Run the server in the foreground
+/// Run the server, or the worker, in the foreground
 ///
 /// The process becomes the server, which logs to standard error and ends on SIGTERM or SIGINT. The
 /// unit starts it as the service account, with the variables of /etc/covalent/covalent.env set. For
 /// root, as in a container without systemd, this command is all that is needed: it brings the
 /// environment up to date, checks and reads covalent.env (the caller's own variables that start
-/// with COVALENT_ override the file), and runs the server as the service account.
+/// with COVALENT_ override the file), and runs the server as the service account. On a worker, it runs
+/// the worker instead, with worker.env.
 #[derive(Args, Debug)]
 pub struct Serve {}
 

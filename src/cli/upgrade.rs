@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::change::{change, require_root};
+use super::role::require_server;
 use crate::environment::apply::{Caller, Request};
 use crate::environment::generation::Resolution;
 use crate::system::host::Host;
@@ -18,6 +19,7 @@ pub struct Upgrade {}
 
 impl Upgrade {
     pub(super) fn run(self, host: &Host) -> Result<()> {
+        require_server(host, "has the packages of its server")?;
         require_root(host)?;
         let request = Request {
             resolution: Resolution::Upgrade,

@@ -35,7 +35,7 @@ pub struct Places {
     pub database: Database,
     /// The folder of what goes into tasks and comes out of them.
     pub data: PathBuf,
-    /// The same as it is set: with the links on the way.
+    /// [`data`](Self::data) as it is set: with the links on the way.
     pub data_as_set: PathBuf,
     /// `covalent.conf`.
     pub configuration: PathBuf,

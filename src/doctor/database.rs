@@ -55,7 +55,7 @@ pub(super) fn database(host: &Host) -> Verdict {
         if draft.exists() && state.as_deref() != Some("activating") {
             return doubtful(
                 format!(
-                    "{} is left over from a migration that was cut off; the database is unchanged",
+                    "{} is left over from an interrupted migration; the database is unchanged",
                     draft.display()
                 ),
                 // As the account: root follows no name in its folders.

@@ -111,10 +111,11 @@ pub(super) fn packages(host: &Host) -> Verdict {
     let rebuild = "sudo covalentctl apply --rebuild";
     bad(
         first(&lines),
-        match generation.manifest.source == source::INDEX {
-            // Its files may be links to those of the environment.
-            true => format!("sudo rm -r {}/*; {rebuild}", host.cache().display()),
-            false => rebuild.into(),
+        if generation.manifest.source == source::INDEX {
+            // The files of its cache may be links to those of the environment.
+            format!("sudo rm -r {}/*; {rebuild}", host.cache().display())
+        } else {
+            rebuild.into()
         },
     )
 }

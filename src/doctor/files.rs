@@ -16,6 +16,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::reach::{not_roots, quoted, require_trusted};
+use crate::system::role::Role;
 use crate::system::sandbox;
 use crate::unprivileged::{Child, is_led_astray, next_step};
 
@@ -70,10 +71,12 @@ pub(super) fn permissions(host: &Host) -> Verdict {
         let all: Vec<String> = open.iter().map(|path| shown(path)).collect();
         return bad(
             format!("somebody other than root can change {}", first(&all)),
-            format!("sudo chown -h root:root {path}; sudo chmod go-w {path}; and so with each"),
+            format!(
+                "sudo chown -h root:root {path}; sudo chmod go-w {path}; and likewise for each"
+            ),
         );
     }
-    let secret = [host.environment_file(), host.settings()];
+    let secret = [Role::of(host).environment_file(host), host.settings()];
     let is_readable =
         |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0);
     let requirements = Files::find(host).map_or_else(|_| Vec::new(), |files| files.requirements);
@@ -94,12 +97,13 @@ pub(super) fn permissions(host: &Host) -> Verdict {
 
 /// Whether somebody else than root can change a file; in a tree, than whoever made it.
 fn changeable(host: &Host, metadata: &Metadata) -> bool {
-    let (owner, group) = match host.is_real() {
-        true => (0, 0),
-        false => (
+    let (owner, group) = if host.is_real() {
+        (0, 0)
+    } else {
+        (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
-        ),
+        )
     };
     let mode = metadata.mode();
     metadata.uid() != owner
@@ -129,7 +133,7 @@ pub(super) fn account(host: &Host) -> Verdict {
             good(format!("{} owns {}", NAME, data.display()))
         }
         (Ok(Some(_)), Ok(_)) => bad(
-            format!("{} belongs to somebody else than {}", data.display(), NAME),
+            format!("{} does not belong to {}", data.display(), NAME),
             format!("sudo chown covalent:covalent {}", data.display()),
         ),
         (Ok(Some(_)), Err(error)) => bad(
@@ -166,7 +170,7 @@ pub(super) fn data(host: &Host) -> Verdict {
     let paths: Vec<PathBuf> = written.iter().map(|(path, _)| path.clone()).collect();
     if let [path, ..] = unit::closed(host, &paths)[..] {
         return bad(
-            format!("the unit's sandbox lets nobody write {}", path.display()),
+            format!("the unit's sandbox makes {} read-only", path.display()),
             format!(
                 "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={}; \
                  then: sudo systemctl restart covalent",

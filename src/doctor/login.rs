@@ -7,7 +7,7 @@ use crate::system::login::objection;
 /// Whether the account is the service's alone.
 pub(super) fn login(host: &Host) -> Verdict {
     match objection(host) {
-        Ok(None) => good("nobody logs in as the account, and it cannot become root"),
+        Ok(None) => good("nobody can log in as the account, and it cannot become root"),
         Ok(Some(found)) if found.serious => bad(found.cause, found.cure),
         Ok(Some(found)) => doubtful(found.cause, found.cure),
         Err(error) => from_error(&error),

@@ -40,11 +40,12 @@ pub(super) fn clock(host: &Host) -> Verdict {
         .and_then(|time| Timestamp::try_from(time).ok());
     let timedatectl = Command::new("timedatectl", QUESTION_LIMIT)
         .args(["show", "--property=NTP,NTPSynchronized"]);
-    let said = match systemd::is_running(host) {
-        true => timedatectl
+    let said = if systemd::is_running(host) {
+        timedatectl
             .output()
-            .map_or(String::new(), |output| output.stdout),
-        false => String::new(),
+            .map_or(String::new(), |output| output.stdout)
+    } else {
+        String::new()
     };
     judge(Timestamp::now(), made.max(packaged), &said)
 }
@@ -61,12 +62,13 @@ fn judge(now: Timestamp, known: Option<Timestamp>, said: &str) -> Verdict {
         );
     }
     let says = |line: &str| said.lines().any(|found| found == line);
-    match says("NTP=yes") && says("NTPSynchronized=no") {
-        true => doubtful(
+    if says("NTP=yes") && says("NTPSynchronized=no") {
+        doubtful(
             "it should be synchronised over the network, and has not been yet",
             "timedatectl timesync-status, unless the machine was just started",
-        ),
-        false => good(format!("{now:.0}")),
+        )
+    } else {
+        good(format!("{now:.0}"))
     }
 }
 
@@ -117,7 +119,7 @@ fn lacks(needs: &[(PathBuf, Need)]) -> anyhow::Result<Vec<String>> {
     Ok(lacks)
 }
 
-/// Whether code can be run from where it lies.
+/// Whether code can be run where it is installed.
 pub(super) fn mounts(host: &Host) -> Verdict {
     let mut folders = vec![host.generations(), host.uv()];
     let active = Generation::active(host);
@@ -143,7 +145,7 @@ pub(super) fn mounts(host: &Host) -> Verdict {
             ),
             format!("{}, unless that is meant", mount::cure(&mount)),
         ),
-        None => good("code can be run from where it lies"),
+        None => good("code can be run where it is installed"),
     }
 }
 

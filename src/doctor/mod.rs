@@ -1,8 +1,10 @@
-//! Everything that can be wrong with the server on this machine, looked at one by one.
+//! Everything that can be wrong with the server or the worker on this machine, looked at one by one.
 
 mod database;
 mod environment;
 mod files;
+mod fleet;
+mod https;
 mod login;
 mod machine;
 mod network;
@@ -16,6 +18,7 @@ pub use self::verdict::Verdict;
 
 use self::verdict::{may_read_all, only_root};
 use crate::system::host::Host;
+use crate::system::role::Role;
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -37,42 +40,80 @@ enum Who {
     Root,
 }
 
+/// The machines on which there is something to look at.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    Everywhere,
+    OnThe(Role),
+}
+
 /// Everything, in the order in which one thing needs the other.
-const CHECKS: [(&str, Who, Look); 23] = [
-    ("clock", Who::Anyone, machine::clock),
-    ("disk", Who::Anyone, machine::disk),
-    ("mounts", Who::Anyone, machine::mounts),
-    ("localhost", Who::Anyone, machine::localhost),
-    ("settings", Who::Root, settings::settings),
-    ("covalent.env", Who::Root, settings::environment_file),
-    ("wheels", Who::Root, sources::wheels),
-    ("index", Who::Root, sources::index),
-    ("interpreter", Who::Root, environment::interpreter),
-    ("environment", Who::Anyone, environment::environment),
-    ("packages", Who::Anyone, environment::packages),
-    ("permissions", Who::Anyone, files::permissions),
-    ("account", Who::Anyone, files::account),
-    ("login", Who::Anyone, login::login),
-    ("data", Who::Root, files::data),
-    ("database", Who::Root, database::database),
-    ("service", Who::Anyone, unit::service),
-    ("start", Who::Anyone, start::start),
-    ("unit", Who::Anyone, unit::overridden),
-    ("sandbox", Who::Anyone, unit::sandbox),
-    ("port", Who::Anyone, network::port),
-    ("open to", Who::Anyone, network::open_to),
-    ("sockets", Who::Anyone, network::sockets),
+const CHECKS: [(&str, Where, Who, Look); 32] = [
+    ("clock", EVERYWHERE, Who::Anyone, machine::clock),
+    ("disk", EVERYWHERE, Who::Anyone, machine::disk),
+    ("mounts", EVERYWHERE, Who::Anyone, machine::mounts),
+    ("localhost", SERVER, Who::Anyone, machine::localhost),
+    ("settings", EVERYWHERE, Who::Root, settings::settings),
+    (
+        "covalent.env",
+        SERVER,
+        Who::Root,
+        settings::environment_file,
+    ),
+    ("worker.env", WORKER, Who::Root, settings::environment_file),
+    ("wheels", EVERYWHERE, Who::Root, sources::wheels),
+    ("index", EVERYWHERE, Who::Root, sources::index),
+    (
+        "interpreter",
+        EVERYWHERE,
+        Who::Root,
+        environment::interpreter,
+    ),
+    (
+        "environment",
+        EVERYWHERE,
+        Who::Anyone,
+        environment::environment,
+    ),
+    ("packages", EVERYWHERE, Who::Anyone, environment::packages),
+    ("permissions", EVERYWHERE, Who::Anyone, files::permissions),
+    ("account", EVERYWHERE, Who::Anyone, files::account),
+    ("login", EVERYWHERE, Who::Anyone, login::login),
+    ("data", SERVER, Who::Root, files::data),
+    ("database", SERVER, Who::Root, database::database),
+    ("service", EVERYWHERE, Who::Anyone, unit::service),
+    ("start", EVERYWHERE, Who::Anyone, start::start),
+    ("unit", EVERYWHERE, Who::Anyone, unit::overridden),
+    ("sandbox", EVERYWHERE, Who::Anyone, unit::sandbox),
+    ("port", SERVER, Who::Anyone, network::port),
+    ("open to", SERVER, Who::Anyone, network::open_to),
+    ("users", SERVER, Who::Anyone, network::users),
+    ("sockets", EVERYWHERE, Who::Anyone, network::sockets),
+    ("https.env", SERVER, Who::Root, https::environment_file),
+    ("https", SERVER, Who::Anyone, https::proxy),
+    ("certificate", SERVER, Who::Root, https::certificate),
+    ("certificates", SERVER, Who::Root, fleet::certificates),
+    ("workers", SERVER, Who::Root, fleet::workers),
+    ("joined", WORKER, Who::Root, fleet::joined),
+    ("fleet", WORKER, Who::Anyone, fleet::standing),
 ];
+
+const EVERYWHERE: Where = Where::Everywhere;
+const SERVER: Where = Where::OnThe(Role::Server);
+const WORKER: Where = Where::OnThe(Role::Worker);
 
 /// Looks at everything.
 pub fn examine(host: &Host) -> Vec<Check> {
+    let here = Where::OnThe(Role::of(host));
     CHECKS
         .into_iter()
-        .map(|(name, who, look)| Check {
+        .filter(|(_, place, _, _)| [EVERYWHERE, here].contains(place))
+        .map(|(name, _, who, look)| Check {
             name,
-            verdict: match who == Who::Anyone || may_read_all(host) {
-                true => look(host),
-                false => only_root(),
+            verdict: if who == Who::Anyone || may_read_all(host) {
+                look(host)
+            } else {
+                only_root()
             },
         })
         .collect()

@@ -2,19 +2,32 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::RangeInclusive;
 
 use super::verdict::{
     Verdict, bad, doubtful, first, from_error, good, may_read_all, only_root, skipped,
 };
+use crate::fleet::listening_port;
+use crate::https;
 use crate::service::address::Address;
-use crate::service::api;
+use crate::service::api::{self, NotLetIn};
 use crate::service::environment_file::EnvironmentFile;
 use crate::system::account::{self, Account};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// The kernel's tables of TCP sockets (proc_pid_net(5)).
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// The variable with the group whose members the server lets in.
+const LOCAL_GROUP: &str = "COVALENT_LOCAL_GROUP";
+
+/// The group that counts where the variable is not set; the package makes it.
+const DEFAULT_GROUP: &str = "covalent-users";
+
+/// The ports of a worker where `worker.env` sets none.
+const WORKER_PORTS: RangeInclusive<u16> = 48010..=48109;
 
 /// `TCP_LISTEN` there.
 const LISTENING: &str = "0A";
@@ -36,6 +49,9 @@ pub(super) fn port(host: &Host) -> Verdict {
     if active {
         return match api::running(&address, 1) {
             Ok(_) => good(format!("the server answers at {address}")),
+            Err(error) if error.is::<NotLetIn>() => good(format!(
+                "the server answers at {address}, though not this account"
+            )),
             Err(error) => bad(
                 format!("the service is active, but does not answer properly: {error:#}"),
                 "covalentctl logs -n 50 says why; then: systemctl restart covalent",
@@ -66,18 +82,62 @@ pub(super) fn open_to(host: &Host) -> Verdict {
     if !is_open(&file) {
         return good("this machine alone");
     }
-    let mut cause = "covalent.env opens the server to the network: whoever reaches it runs code \
-                     as the account covalent"
-        .to_string();
+    let mut cause =
+        "covalent.env opens the server to the network without a login: whoever reaches \
+                     it runs code as the account covalent"
+            .to_string();
     if file.is_on("COVALENT_UI_TERMINAL") {
         cause += ", and has a shell in the UI's terminal";
     }
-    doubtful(
+    let first = if https::is_installed(host) {
+        ""
+    } else {
+        "apt install covalent-https, or dnf install covalent-https, which gives each user a \
+         login; then "
+    };
+    bad(
         cause,
-        "let only those through whom you trust, with a firewall or a reverse proxy with a login; \
-         or take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
-         /etc/covalent/covalent.env and type: systemctl restart covalent",
+        format!(
+            "{first}take COVALENT_SERVER_IFACE_ANY and COVALENT_DISPATCHER_ADDR out of \
+             /etc/covalent/covalent.env and type: systemctl restart covalent"
+        ),
     )
+}
+
+/// Which users of this machine the server lets in.
+pub(super) fn users(host: &Host) -> Verdict {
+    if !may_read_all(host) {
+        return only_root();
+    }
+    let file = match EnvironmentFile::read(host) {
+        Ok(file) => file,
+        Err(error) => return from_error(&error),
+    };
+    let group = file.get(LOCAL_GROUP).map_or(DEFAULT_GROUP, str::trim);
+    if group.is_empty() {
+        return doubtful(
+            "every user of this machine runs code as the account covalent",
+            format!(
+                "take the line {LOCAL_GROUP}= out of /etc/covalent/covalent.env, then: \
+                 systemctl restart covalent"
+            ),
+        );
+    }
+    match account::is_group(host, group) {
+        Ok(true) => good(format!(
+            "root, {}, and the members of {group}, sudo and wheel",
+            account::NAME
+        )),
+        Ok(false) if group == DEFAULT_GROUP => bad(
+            format!("the group {group} is missing, whose members the server lets in"),
+            "systemd-sysusers covalent.conf",
+        ),
+        Ok(false) => bad(
+            format!("{LOCAL_GROUP} names the group {group:?}, which does not exist"),
+            "correct /etc/covalent/covalent.env, then: systemctl restart covalent",
+        ),
+        Err(error) => from_error(&error),
+    }
 }
 
 fn is_open(file: &EnvironmentFile) -> bool {
@@ -105,6 +165,7 @@ pub(super) fn sockets(host: &Host) -> Verdict {
     }
     let is_open = file.is_ok_and(|file| is_open(&file));
     let port = Address::of(host).port;
+    let fleet = fleet_ports(host);
     let tables = TABLES.map(|table| fs::read_to_string(host.path(table)).unwrap_or_default());
     let listening = tables
         .iter()
@@ -112,11 +173,13 @@ pub(super) fn sockets(host: &Host) -> Verdict {
     let reachable: Vec<String> = listening
         .filter(|place| !place.ip().is_loopback())
         .filter(|place| !(is_open && place.port().to_string() == port))
+        .filter(|place| !fleet.contains(&place.port()))
         .map(|place| place.to_string())
         .collect();
-    match reachable.is_empty() {
-        true => good("nothing listens to the network that covalent.env does not open"),
-        false => doubtful(
+    if reachable.is_empty() {
+        good("nothing listens to the network that covalent.env does not open")
+    } else {
+        doubtful(
             format!(
                 "a process of the account {} listens on {}",
                 account::NAME,
@@ -124,8 +187,34 @@ pub(super) fn sockets(host: &Host) -> Verdict {
             ),
             "ss -ltnp names it: a task's, or the server's if covalent.env was changed since; \
              systemctl restart covalent ends it",
-        ),
+        )
     }
+}
+
+/// The ports where the account listens for its fleet: over TLS, and only to those that are in it.
+fn fleet_ports(host: &Host) -> RangeInclusive<u16> {
+    let is_in_one = host.fleet().join("ca.crt").exists();
+    match Role::of(host) {
+        _ if !is_in_one => RangeInclusive::new(1, 0),
+        Role::Server => {
+            let port = listening_port(host);
+            port..=port
+        }
+        Role::Worker => worker_ports(host),
+    }
+}
+
+/// What `COVALENT_WORKER_PORTS` says, whose default is in `worker.env`.
+fn worker_ports(host: &Host) -> RangeInclusive<u16> {
+    let file = EnvironmentFile::read(host).ok();
+    let set = file
+        .as_ref()
+        .and_then(|file| file.get("COVALENT_WORKER_PORTS"));
+    let range = set.and_then(|set| {
+        let (first, last) = set.split_once('-')?;
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    range.unwrap_or(WORKER_PORTS)
 }
 
 /// Where processes of this user listen.

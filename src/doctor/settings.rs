@@ -1,5 +1,7 @@
 //! What the administrator has set.
 
+use anyhow::Result;
+
 use super::verdict::{Verdict, bad, doubtful, from_error, good};
 use crate::service::environment_file::{EnvironmentFile, Severity};
 use crate::settings::Settings;
@@ -13,9 +15,14 @@ pub(super) fn settings(host: &Host) -> Verdict {
     }
 }
 
-/// Whether each line of `covalent.env` does what its author meant.
+/// Whether each line of `covalent.env`, or of a worker's `worker.env`, does what its author meant.
 pub(super) fn environment_file(host: &Host) -> Verdict {
-    let file = match EnvironmentFile::read(host) {
+    judged(EnvironmentFile::read(host))
+}
+
+/// The same for any of these files.
+pub(super) fn judged(file: Result<EnvironmentFile>) -> Verdict {
+    let file = match file {
         Ok(file) => file,
         Err(error) => return from_error(&error),
     };
@@ -25,11 +32,14 @@ pub(super) fn environment_file(host: &Host) -> Verdict {
                 "{} is missing, so the defaults are used",
                 file.path.display()
             ),
-            "install -m 0640 /usr/share/covalent/covalent.env /etc/covalent/, unless that is meant",
+            format!(
+                "install -m 0640 {} /etc/covalent/, unless that is meant",
+                file.form.shipped()
+            ),
         );
     }
     let lines = |severity| file.describe(severity).join("\n      ");
-    let cure = "correct the file, then: systemctl restart covalent";
+    let cure = file.cure();
     let (harmful, harmless) = (lines(Severity::Harmful), lines(Severity::Harmless));
     if !harmful.is_empty() {
         bad(harmful, cure)

@@ -1,7 +1,6 @@
 //! Where the wheels of the next environment would come from.
 
 use std::fs;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::environment::source::{Source, without_credentials};
 use crate::environment::uv::uv;
 use crate::settings::{Index, Network, Settings};
 use crate::system::command::CommandFailed;
+use crate::system::connection::connect;
 use crate::system::failure;
 use crate::system::file;
 use crate::system::host::Host;
@@ -79,12 +79,13 @@ pub(super) fn index(host: &Host) -> Verdict {
         "{correction} below [index] in {}",
         host.settings().display()
     );
-    match needed {
-        true => bad(cause, cure + ", or install covalent-wheels"),
-        false => doubtful(
+    if needed {
+        bad(cause, cure + ", or install covalent-wheels")
+    } else {
+        doubtful(
             cause,
             cure + "; it is asked for what no folder of wheels on this machine has",
-        ),
+        )
     }
 }
 
@@ -96,7 +97,7 @@ fn ask(host: &Host, python: &Path, index: &Index) -> Result<()> {
     let pin = pins
         .first()
         .with_context(|| format!("{} is empty", lock.display()))?;
-    // A cache of its own: what was answered before is no answer.
+    // A cache of its own: what was answered earlier does not count.
     let folder = tempfile::tempdir().context("making a folder for what the index answers")?;
     let wish = folder.path().join("wish.txt");
     file::write(
@@ -139,7 +140,7 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
             "name the authority's file with certificates = ...",
         ),
         _ if says(&["401 unauthorized", "403 forbidden"]) => (
-            format!("the package index wants to know who asks: {said}"),
+            format!("the package index asks for a login: {said}"),
             "correct username = ... and password = ...",
         ),
         Some((proxy, Ok(()))) => (
@@ -148,7 +149,7 @@ fn diagnose(error: &anyhow::Error, index: &Index) -> (String, &'static str) {
         ),
         None => (
             format!("the package index does not answer properly: {said}"),
-            "correct url = ..., or name the way out with proxy = ...",
+            "correct url = ..., or set the proxy with proxy = ...",
         ),
     }
 }
@@ -163,9 +164,7 @@ fn reach(proxy: &str) -> Result<()> {
         (None, Some((_, port))) => format!("{place}:{port}"),
         _ => place.to_string(),
     };
-    let mut addresses = place.to_socket_addrs()?;
-    let address = addresses.next().context("its name has no address")?;
-    TcpStream::connect_timeout(&address, PROXY_LIMIT)?;
+    connect(place, PROXY_LIMIT)?;
     Ok(())
 }
 

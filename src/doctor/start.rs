@@ -2,10 +2,11 @@
 
 use super::verdict::{Verdict, bad, good, skipped};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 use crate::system::unit_exit::explain;
 
-/// Whether systemd could start the server's process.
+/// Whether systemd could start the unit's process.
 pub(super) fn start(host: &Host) -> Verdict {
     let shown = systemd::show(host, &["ActiveState", "ExecMainStatus"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
@@ -13,8 +14,11 @@ pub(super) fn start(host: &Host) -> Verdict {
         return skipped("systemd is not running");
     }
     let status = property("ExecMainStatus").parse().unwrap_or_default();
-    match explain(status).filter(|_| property("ActiveState") != "active") {
+    match explain(Role::of(host), status).filter(|_| property("ActiveState") != "active") {
         Some(why) => bad(why.cause, why.cure),
-        None => good("systemd can start the server's process"),
+        None => good(format!(
+            "systemd can start the {}'s process",
+            Role::of(host).noun()
+        )),
     }
 }

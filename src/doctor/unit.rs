@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::verdict::{Verdict, bad, doubtful, good, skipped};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::sandbox::destinations;
-use crate::system::systemd::{self, UNIT_FILE};
+use crate::system::systemd;
 
 /// How the names of the properties begin that make up the sandbox.
 const SANDBOX: [&str; 8] = [
@@ -19,7 +20,7 @@ const SANDBOX: [&str; 8] = [
     "CapabilityBoundingSet",
 ];
 
-/// Those of which nothing is more than anything (systemd.exec(5)).
+/// Properties for which an empty value is the strictest (systemd.exec(5)).
 const EMPTY_IS_STRICT: [&str; 2] = ["CapabilityBoundingSet", "AmbientCapabilities"];
 
 /// Values from the weakest to the strictest; any other, such as a list, is like "yes".
@@ -35,6 +36,7 @@ pub(super) fn service(host: &Host) -> Verdict {
         &["ActiveState", "SubState", "NRestarts", "UnitFileState"],
     );
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    let name = Role::of(host).service();
     if shown.is_empty() {
         return doubtful(
             format!("{NO_SYSTEMD}, so neither is the service"),
@@ -42,11 +44,11 @@ pub(super) fn service(host: &Host) -> Verdict {
         );
     }
     match (property("UnitFileState"), property("ActiveState")) {
-        ("masked", _) => doubtful("it is masked", "systemctl unmask covalent"),
+        ("masked", _) => doubtful("it is masked", format!("systemctl unmask {name}")),
         (_, "active") => good("active"),
         (_, "failed") => bad(
             "it has failed",
-            "covalentctl logs -n 50 says why; then: systemctl restart covalent",
+            format!("covalentctl logs -n 50 says why; then: systemctl restart {name}"),
         ),
         // There is no limit of tries.
         (_, "activating")
@@ -54,11 +56,11 @@ pub(super) fn service(host: &Host) -> Verdict {
                 || !["", "0"].contains(&property("NRestarts")) =>
         {
             bad(
-                "it ends again and again, and is started each time",
+                "it keeps ending, and systemd keeps starting it again",
                 "covalentctl logs -n 50 says why",
             )
         }
-        (_, other) => doubtful(format!("it is {other}"), "systemctl start covalent"),
+        (_, other) => doubtful(format!("it is {other}"), format!("systemctl start {name}")),
     }
 }
 
@@ -66,18 +68,19 @@ pub(super) fn service(host: &Host) -> Verdict {
 pub(super) fn overridden(host: &Host) -> Verdict {
     let shown = systemd::show(host, &["FragmentPath", "DropInPaths", "NeedDaemonReload"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
+    let name = Role::of(host).service();
     let (fragment, changes) = (property("FragmentPath"), property("DropInPaths"));
     if shown.is_empty() {
         skipped(NO_SYSTEMD)
     } else if fragment.starts_with("/etc/") || fragment.starts_with("/run/") {
         doubtful(
             format!("{fragment} stands in for the package's unit and gets none of its updates"),
-            format!("rm {fragment} and use `systemctl edit covalent` for what you changed"),
+            format!("rm {fragment} and use `systemctl edit {name}` for what you changed"),
         )
     } else if property("NeedDaemonReload") == "yes" {
         doubtful(
             "its files have changed since systemd read them",
-            "sudo systemctl daemon-reload; sudo systemctl restart covalent",
+            format!("sudo systemctl daemon-reload; sudo systemctl restart {name}"),
         )
     } else if changes.is_empty() {
         good(fragment)
@@ -88,7 +91,8 @@ pub(super) fn overridden(host: &Host) -> Verdict {
 
 /// Whether what the unit denies to tasks is still denied.
 pub(super) fn sandbox(host: &Host) -> Verdict {
-    let wanted: Vec<(&str, &str)> = sandbox_of(UNIT_FILE).collect();
+    let role = Role::of(host);
+    let wanted: Vec<(&str, &str)> = sandbox_of(role.unit_file()).collect();
     let mut names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
     names.extend(["User", "DropInPaths"]);
     let shown = systemd::show(host, &names);
@@ -99,8 +103,10 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
         ));
     }
     let changes = property("DropInPaths").unwrap_or_default();
-    let cure = "systemctl cat covalent shows where; sudo systemctl revert covalent undoes \
-                all your changes";
+    let cure = format!(
+        "systemctl cat {0} shows where; sudo systemctl revert {0} undoes all your changes",
+        role.service()
+    );
     if ["", "root", "0"].contains(&property("User").unwrap_or_default()) {
         return bad(
             format!("everybody who reaches the server is root: User= is not set ({changes})"),
@@ -115,19 +121,20 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
             is_weaker(name, there, wanted).then(|| format!("{name}={there}"))
         })
         .collect();
-    match weaker.is_empty() {
-        true => good("as the package has it"),
-        false => doubtful(
+    if weaker.is_empty() {
+        good("as the package has it")
+    } else {
+        doubtful(
             format!(
                 "tasks may do more than the package lets them: {} ({changes})",
                 weaker.join(", ")
             ),
             format!("{cure}, unless that is meant"),
-        ),
+        )
     }
 }
 
-/// Those of the paths that the sandbox lets nobody write, whoever owns them.
+/// The paths that the sandbox makes read-only, whoever owns them.
 pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths", "BindPaths"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
@@ -139,7 +146,7 @@ pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> 
     }
 }
 
-/// Those that are in none of the folders of a property such as `-/a /b` (systemd.exec(5)).
+/// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)).
 fn outside<'a>(folders: &str, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let folders = folders.split_whitespace();
     let folders: Vec<&str> = folders
@@ -176,11 +183,14 @@ mod tests {
 
     #[test]
     fn the_sandbox_is_read_off_the_unit() {
-        let names: Vec<&str> = sandbox_of(UNIT_FILE).map(|(name, _)| name).collect();
-        for name in ["NoNewPrivileges", "ProtectSystem", "CapabilityBoundingSet"] {
-            assert!(names.contains(&name), "{name}");
+        for role in [Role::Server, Role::Worker] {
+            let sandbox = sandbox_of(role.unit_file());
+            let names: Vec<&str> = sandbox.map(|(name, _)| name).collect();
+            for name in ["NoNewPrivileges", "ProtectSystem", "CapabilityBoundingSet"] {
+                assert!(names.contains(&name), "{name}");
+            }
+            assert!(!names.contains(&"ExecStart"));
         }
-        assert!(!names.contains(&"ExecStart"));
     }
 
     #[test]

@@ -191,9 +191,11 @@ fn build(
         before: active.as_ref(),
         share: !request.rebuild,
         resolution: request.resolution,
-        // A server that runs needs no haste.
+        // Only a service that has never run is waited for.
         modules: match request.caller {
-            Caller::Transaction if active.is_none() => Modules::Loaded,
+            Caller::Transaction if active.is_none() && host.first_installation().exists() => {
+                Modules::Loaded
+            }
             _ => Modules::All,
         },
     };

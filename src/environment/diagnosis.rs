@@ -96,15 +96,16 @@ pub fn explain_lack(error: anyhow::Error, wanted: &Wanted) -> anyhow::Error {
     let mut own = wanted.requirements.iter();
     let own = own
         .any(|file| requirement::in_file(&file.text).any(|(_, _, name)| mentions(reasons, &name)));
-    match own && failure.kind == Kind::Source {
-        true => Failure::error(
+    if own && failure.kind == Kind::Source {
+        Failure::error(
             Kind::Source,
             failure.message.clone(),
             "put its wheel into a folder that wheels = [...] names below [index] in \
              /etc/covalent/covalentctl.toml, or let a package index be asked there, \
              then: covalentctl apply",
-        ),
-        false => error,
+        )
+    } else {
+        error
     }
 }
 
@@ -200,7 +201,7 @@ mod tests {
             (
                 "Failed to download `click==8.5.1`\n  No space left on device (os error 28)",
                 Kind::Space,
-                "ran full",
+                "the file system is full",
             ),
             (
                 "No solution found when resolving dependencies:\n  Because zipstream-ng was not \

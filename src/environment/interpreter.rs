@@ -164,12 +164,13 @@ fn unreachable(host: &Host, path: &Path) -> Result<Option<String>> {
         .run()?
         .stdout;
     let (closed, path) = (closed.trim_end(), path.display());
-    Ok(
-        (!closed.is_empty()).then(|| match closed == path.to_string() {
-            true => format!("the account {NAME} may not execute {path}"),
-            false => format!("the account {NAME} can't reach {path}: {closed} is closed to it"),
-        }),
-    )
+    Ok((!closed.is_empty()).then(|| {
+        if closed == path.to_string() {
+            format!("the account {NAME} may not execute {path}")
+        } else {
+            format!("the account {NAME} can't reach {path}: {closed} is closed to it")
+        }
+    }))
 }
 
 fn candidates(host: &Host) -> Vec<PathBuf> {
@@ -245,19 +246,38 @@ fn refusal(objections: &[String]) -> anyhow::Error {
 }
 
 #[cfg(test)]
+pub(super) mod fake {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    /// Puts a script at `path` that answers as an interpreter does which lacks these modules, and
+    /// notes each of its runs beside itself.
+    pub fn interpreter(path: &Path, [major, minor, patch]: [u32; 3], missing: &str) {
+        let script = format!(
+            "#!/bin/sh\necho run >> {}.runs\necho '{{\"implementation\":\"cpython\",\
+             \"version\":[{major},{minor},{patch}],\"abi\":\"cpython-{major}{minor}\",\
+             \"missing\":[{missing}]}}'\n",
+            path.display()
+        );
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, script).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::system::failure::{describe, find as find_failure};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
-    /// A tree with interpreters that are shell scripts: each answers what it is made to.
+    /// A tree with interpreters that answer what they are made to.
     struct Tree(tempfile::TempDir);
 
     impl Tree {
         fn new() -> Tree {
-            let tree = Tree(tempfile::tempdir().unwrap());
-            fs::create_dir_all(tree.host().path("/usr/bin")).unwrap();
-            tree
+            Tree(tempfile::tempdir().unwrap())
         }
 
         fn host(&self) -> Host {
@@ -266,13 +286,7 @@ mod tests {
 
         fn interpreter(&self, path: &str, minor: u32, missing: &str) -> PathBuf {
             let path = self.host().path(path);
-            let script = format!(
-                "#!/bin/sh\necho run >> {}.runs\necho '{{\"implementation\":\"cpython\",\
-                 \"version\":[3,{minor},4],\"abi\":\"cpython-3{minor}\",\"missing\":[{missing}]}}'\n",
-                path.display()
-            );
-            fs::write(&path, script).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            fake::interpreter(&path, [3, minor, 4], missing);
             path
         }
     }
@@ -360,7 +374,7 @@ mod tests {
     #[test]
     fn a_missing_module_is_asked_for_again_once_it_may_have_been_installed() {
         let tree = Tree::new();
-        let path = tree.host().path("/usr/bin/python3");
+        let path = tree.interpreter("/usr/bin/python3", 11, "");
         let script = format!(
             "#!/bin/sh\ntest -e {0}.whole && missing= || missing='\"sqlite3\"'\n\
              echo '{{\"implementation\":\"cpython\",\"version\":[3,11,4],\"abi\":\"x\",\
@@ -368,7 +382,6 @@ mod tests {
             path.display()
         );
         fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let mut probes = Probes::new();
         assert!(find(&tree.host(), &settings(None), &mut probes).is_err());
         fs::write(format!("{}.whole", path.display()), "").unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod interpreter;
 pub(crate) mod own_requirements;
 pub(crate) mod requirement;
 pub(crate) mod requirement_file;
+pub(crate) mod server_lock;
 pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod uv;

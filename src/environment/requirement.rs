@@ -95,9 +95,10 @@ pub struct Pin {
 impl Pin {
     /// The entry as a lock has it, without a marker.
     pub fn text(&self) -> String {
-        let mut text = match self.version.is_empty() {
-            true => self.line.clone(),
-            false => format!("{}=={}", self.name, self.version),
+        let mut text = if self.version.is_empty() {
+            self.line.clone()
+        } else {
+            format!("{}=={}", self.name, self.version)
         };
         for hash in &self.hashes {
             text.push_str(" \\\n    ");

@@ -9,15 +9,19 @@ use anyhow::{Context, Result};
 use super::requirement;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::role::Role;
 
 /// The files that say what is wanted.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The locks that packages have shipped: Covalent's own, then those of plugins. What they name
-    /// is installed as it stands there.
+    /// The locks that packages have shipped: Covalent's own, then those of plugins; and on a worker
+    /// the one of its server. What they name is installed as it stands there.
     pub locks: Vec<PathBuf>,
     /// The requirement files beside the locks, in the order in which they are read.
     pub requirements: Vec<PathBuf>,
+    /// Whether nothing may be built from its source, since what to install is another machine's
+    /// choice: a build runs as root.
+    pub wheels_only: bool,
 }
 
 impl Files {
@@ -29,9 +33,14 @@ impl Files {
             locks.extend(files(&folder, "lock")?);
             requirements.extend(files(&folder, "txt")?);
         }
+        let servers = Some(host.server_lock()).filter(|_| Role::of(host) == Role::Worker);
+        let servers = servers.filter(|lock| lock.exists());
+        let wheels_only = servers.is_some();
+        locks.extend(servers);
         Ok(Files {
             locks,
             requirements,
+            wheels_only,
         })
     }
 }
@@ -52,8 +61,8 @@ impl RequirementFile {
             ErrorKind::NotFound => Failure::error(
                 Kind::Source,
                 format!("{} is missing", path.display()),
-                "install the package again: apt-get install --reinstall covalent, \
-                 or dnf reinstall covalent",
+                "install the package again: apt-get install --reinstall covalent-common, \
+                 or dnf reinstall covalent-common",
             ),
             _ => anyhow::Error::new(error).context(format!("reading {}", path.display())),
         })?;

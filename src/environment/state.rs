@@ -25,7 +25,7 @@ pub struct State {
     pub carried: Versions,
     /// The generation that the administrator went back to.
     pub held: Option<Held>,
-    /// The generation that was the active one before the one of now.
+    /// The generation that was active before the current one.
     pub previous: Option<String>,
 }
 

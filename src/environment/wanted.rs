@@ -30,6 +30,8 @@ pub struct Wanted {
     pub locks: Vec<RequirementFile>,
     /// As in [`Files`].
     pub requirements: Vec<RequirementFile>,
+    /// As in [`Files`].
+    pub wheels_only: bool,
     /// What somebody installed by hand, and what nobody has made permanent or removed since.
     pub carried: Versions,
     /// A digest of all of it, in hexadecimal digits.
@@ -79,6 +81,7 @@ impl Wanted {
             interpreter,
             locks,
             requirements,
+            wheels_only: files.wheels_only,
             carried,
             fingerprint,
         })
@@ -88,7 +91,7 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::environment::interpreter::fake;
 
     struct Tree(tempfile::TempDir);
 
@@ -96,24 +99,19 @@ mod tests {
         fn new() -> Tree {
             let tree = Tree(tempfile::tempdir().unwrap());
             tree.write("/usr/share/covalent/covalent.lock", "covalent==0.240.0\n");
-            tree.python("3,11,2");
+            tree.python([3, 11, 2]);
             tree
         }
 
-        fn write(&self, path: &str, content: &str) -> PathBuf {
+        fn write(&self, path: &str, content: &str) {
             let path = Host::at(self.0.path()).path(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, content).unwrap();
-            path
+            fs::write(path, content).unwrap();
         }
 
-        fn python(&self, version: &str) {
-            let answer = format!(
-                "#!/bin/sh\necho '{{\"implementation\":\"cpython\",\"version\":[{version}],\
-                 \"abi\":\"x\",\"missing\":[]}}' # {version}\n"
-            );
-            let path = self.write("/usr/bin/python3", &answer);
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fn python(&self, version: [u32; 3]) {
+            let path = Host::at(self.0.path()).path("/usr/bin/python3");
+            fake::interpreter(&path, version, "");
         }
 
         fn fingerprint(&self) -> String {
@@ -132,7 +130,7 @@ mod tests {
         let tree = Tree::new();
         let first = tree.fingerprint();
         assert_eq!(first.len(), 64);
-        tree.python("3,11,30");
+        tree.python([3, 11, 30]);
         assert_eq!(tree.fingerprint(), first, "a security update of Python");
         tree.write("/etc/covalent/requirements.d/notes", "numpy\n");
         assert_eq!(
@@ -155,7 +153,7 @@ mod tests {
             tree.write(path, content);
             seen.push(tree.fingerprint());
         }
-        tree.python("3,13,1");
+        tree.python([3, 13, 1]);
         seen.push(tree.fingerprint());
         let mut state = State::default();
         state.carried.insert("six".into(), "1.17.0".into());

@@ -113,10 +113,10 @@ fn is_needed_for_server(
                  environment needs it at {to}, and {}",
                 match asked {
                     Some(_) => format!("there is no {}", copy.display()),
-                    None => "it can't be brought back from here".into(),
+                    None => "it can't be restored from here".into(),
                 }
             ),
-            "bring your backup of that time back into the database server, then: \
+            "restore your backup of that time on the database server, then: \
              covalentctl rollback --keep-database",
         ));
     }

@@ -39,14 +39,14 @@ pub fn rollback(
         Server::Restart => lifecycle::restart_if_running(host, progress)
             .map(drop)
             .context("restarting the server"),
-        Server::Start => lifecycle::start().context("starting the server"),
+        Server::Start => lifecycle::start(host).context("starting the server"),
         Server::Leave => Ok(()),
     };
     let target = target?;
     started.map(|()| target)
 }
 
-/// What the server needs afterwards, also where nothing was gone back to.
+/// What the server needs afterwards, even where nothing was rolled back.
 enum Server {
     Restart,
     Start,
@@ -78,7 +78,7 @@ fn go_back(
     };
 
     let mut state = State::read(host)?;
-    // What somebody installed by hand into the environment of now belongs to every later one.
+    // What somebody installed by hand into the current environment belongs to every later one.
     carry(host, &active, &mut state, &[], progress)?;
     let before = state.clone();
     state.held = instead_of(host, &mut state, &target);
@@ -114,7 +114,7 @@ fn go_back(
     }
 }
 
-/// What the generation stands in for; nothing if it is what is wanted anyway.
+/// What is wanted instead of the generation; nothing if the generation is what is wanted.
 fn instead_of(host: &Host, state: &mut State, target: &Generation) -> Option<Held> {
     let wanted = Settings::read(host).and_then(|settings| Wanted::read(host, &settings, state));
     let instead_of = wanted.ok().map(|wanted| wanted.fingerprint);
@@ -215,9 +215,10 @@ fn way_back(
             target.manifest.id
         ))
     })?;
-    let way_back = match touched {
-        true => DatabaseRollback::new(host, &target, revision)?,
-        false => None,
+    let way_back = if touched {
+        DatabaseRollback::new(host, &target, revision)?
+    } else {
+        None
     };
     Ok((target, way_back))
 }
@@ -239,9 +240,12 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
             .ok_or_else(|| unknown("there is no environment before the active one".into()));
     };
     let exact = all.iter().any(|generation| generation.manifest.id == id);
-    let mut matching = all.into_iter().filter(|generation| match exact {
-        true => generation.manifest.id == id,
-        false => generation.manifest.id.starts_with(id),
+    let mut matching = all.into_iter().filter(|generation| {
+        if exact {
+            generation.manifest.id == id
+        } else {
+            generation.manifest.id.starts_with(id)
+        }
     });
     match (matching.next(), matching.next()) {
         (Some(only), None) if only.path == active.path => Err(unknown(format!(
@@ -249,7 +253,7 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
             only.manifest.id
         ))),
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => Err(unknown(format!("{id} is the start of several names"))),
+        (Some(_), Some(_)) => Err(unknown(format!("{id} is the beginning of several names"))),
         (None, _) => Err(unknown(format!("there is no environment {id}"))),
     }
 }
@@ -258,6 +262,6 @@ fn unknown(message: String) -> anyhow::Error {
     Failure::error(
         Kind::Unknown,
         message,
-        "covalentctl history shows what there is to go back to",
+        "covalentctl history lists the environments to go back to",
     )
 }

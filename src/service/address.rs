@@ -45,7 +45,7 @@ impl Address {
         Address::told(host, &status.unwrap_or_default())
     }
 
-    /// The same for whoever has asked already for the unit's `StatusText`.
+    /// Like [`now`](Self::now), from the unit's `StatusText`, which the caller has asked for already.
     pub fn told(host: &Host, status: &str) -> Address {
         let address = status.strip_prefix(SERVING).and_then(Address::parse);
         address.unwrap_or_else(|| Address::of(host))
@@ -69,9 +69,10 @@ impl Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "http://[{}]:{}", self.host, self.port),
-            false => write!(f, "http://{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The server's own API, asked as a client would.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
+use crate::system::connection::connect;
 
 /// How long an answer of the server may take before something is wrong.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -60,15 +60,28 @@ impl Dispatch {
     }
 }
 
+/// The server answers, but not this account.
+#[derive(Debug)]
+pub struct NotLetIn;
+
+impl std::fmt::Display for NotLetIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it does not let this account in")
+    }
+}
+
+impl std::error::Error for NotLetIn {}
+
 /// The workflows that run, at most `names` of them by name. The server reads its database for it.
 pub fn running(address: &Address, names: u8) -> Result<Running> {
     let mut running = Running::default();
     for offset in (0..PAGES).map(|page| page * PAGE) {
         // What the UI asks instead takes the server ten times as long once it has many workflows.
         let path = format!("/api/v2/dispatches?status=RUNNING&count={PAGE}&offset={offset}");
-        let answer = get(address, &path).with_context(|| format!("asking {address} what runs"))?;
+        let answer =
+            get(address, &path).with_context(|| format!("asking {address} which workflows run"))?;
         let Page { dispatches } = serde_json::from_str(&answer)
-            .with_context(|| format!("reading what {address} says that runs"))?;
+            .with_context(|| format!("reading what {address} answers"))?;
         let is_last = dispatches.len() < PAGE;
         for dispatch in dispatches {
             if dispatch.is_sublattice() {
@@ -95,7 +108,7 @@ fn get(address: &Address, path: &str) -> Result<String> {
         .port
         .parse()
         .with_context(|| format!("{:?} is not a port number", address.port))?;
-    let mut stream = TcpStream::connect((address.host.as_str(), port))?;
+    let mut stream = connect((address.host.as_str(), port), ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let place = address.to_string();
     let host = place.trim_start_matches("http://");
@@ -106,19 +119,19 @@ fn get(address: &Address, path: &str) -> Result<String> {
     stream.take(SIZE_LIMIT).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-        bail!("it does not answer as a server of HTTP does");
+        bail!("it does not answer like an HTTP server");
     };
     let status = head.lines().next().unwrap_or_default();
-    ensure!(
-        status.split(' ').nth(1) == Some("200"),
-        "it answers {status:?}"
-    );
-    Ok(body.to_string())
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(body.to_string()),
+        Some("403") => bail!(NotLetIn),
+        _ => bail!("it answers {status:?}"),
+    }
 }
 
 /// Answers a question as a test's server; returns the question's head.
 #[cfg(test)]
-pub fn answer(mut stream: TcpStream, answer: &str) -> String {
+pub fn answer(mut stream: std::net::TcpStream, answer: &str) -> String {
     use std::io::{BufRead, BufReader};
 
     // Whoever closes before all is read resets the connection.
@@ -169,8 +182,12 @@ mod tests {
                 "answers \"HTTP/1.1 500",
             ),
             (
+                "HTTP/1.1 403 Forbidden\r\n\r\n",
+                "it does not let this account in",
+            ),
+            (
                 "SSH-2.0-OpenSSH_9.2\r\n",
-                "does not answer as a server of HTTP",
+                "does not answer like an HTTP server",
             ),
             ("HTTP/1.1 200 OK\r\n\r\nhello", "reading what http"),
         ] {

@@ -1,6 +1,7 @@
-//! Letting what runs come to its end before the server is stopped or restarted.
+//! Letting what runs come to its end before the server, or the worker, is stopped or restarted.
 //!
-//! While the mark is there, the launcher starts no workflow (`server/covalent_service/drain.py`).
+//! While the mark is there, the launcher starts no workflow (`server/covalent_service/drain.py`), or
+//! has the server give this worker no task.
 //! systemd removes it with the folder it is in when the server stops.
 
 use std::sync::Arc;
@@ -13,29 +14,69 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::address::Address;
 use super::api;
+use super::standing::Standing;
 use crate::system::failure::{Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// How often the server is asked. Between two answers that nothing runs, a workflow that was
 /// accepted just before the mark has begun to run.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets no workflow start, and waits until none runs. At the limit the server takes them again.
+/// Lets nothing start, and waits until nothing runs. At the limit all is as before.
 pub fn drain(host: &Host, limit: Option<Duration>, progress: &Progress) -> Result<()> {
     let interruption = Interruption::noticed()?;
+    let words = Words::of(host);
     if !begin(host)? {
-        progress.say("the server is not running, so no workflow is");
+        progress.say(words.not_running);
         return Ok(());
     }
-    progress
-        .say("the server accepts no new workflows until a restart or `covalentctl drain --resume`");
+    progress.say(&format!(
+        "{} until a restart or `covalentctl drain --resume`",
+        words.refuses
+    ));
     // Whatever ends the waiting early must not leave a server that refuses everybody.
     wait(host, limit, &interruption, progress).inspect_err(|_| drop(resume(host)))?;
-    progress.say("no workflow runs");
+    progress.say(words.idle);
     Ok(())
+}
+
+/// What is said of a server and its workflows, or of a worker and its tasks.
+struct Words {
+    not_running: &'static str,
+    refuses: &'static str,
+    takes_again: &'static str,
+    cure: &'static str,
+    idle: &'static str,
+    moment: &'static str,
+}
+
+impl Words {
+    fn of(host: &Host) -> Words {
+        match Role::of(host) {
+            Role::Server => Words {
+                not_running: "the server is not running, so no workflow is",
+                refuses: "the server accepts no new workflows",
+                takes_again: "the server takes new ones again",
+                cure: "wait longer (--timeout), or stop the server, which cancels them: \
+                       systemctl stop covalent",
+                idle: "no workflow runs",
+                moment: "waiting until no workflow runs",
+            },
+            Role::Worker => Words {
+                not_running: "the worker is not running, so no task is",
+                refuses: "the worker gets no new tasks",
+                takes_again: "the worker gets new ones again",
+                cure: "wait longer (--timeout), or stop the worker, whose tasks begin again on other \
+                       machines: systemctl stop covalent-worker",
+                idle: "no task runs here",
+                moment: "waiting until no task runs here",
+            },
+        }
+    }
 }
 
 fn wait(
@@ -45,6 +86,7 @@ fn wait(
     progress: &Progress,
 ) -> Result<()> {
     let begun = Instant::now();
+    let words = Words::of(host);
     let mut said = String::new();
     loop {
         let now = activity(host)?;
@@ -60,11 +102,11 @@ fn wait(
             return Err(Failure::error(
                 Kind::Busy,
                 format!(
-                    "after {} s, {sentence} still; the server takes new ones again",
+                    "after {} s, {sentence} still; {}",
                     begun.elapsed().as_secs(),
+                    words.takes_again
                 ),
-                "wait longer (--timeout), or stop the server, which cancels them: \
-                 systemctl stop covalent",
+                words.cure,
             ));
         }
         if sentence != said {
@@ -75,10 +117,16 @@ fn wait(
     }
 }
 
-/// Waits for a moment in which no workflow runs, and lets none start from then on. Meanwhile the
-/// server takes them as ever.
+/// Waits for a moment in which nothing runs, and lets nothing start from then on. Meanwhile a server
+/// takes workflows as ever; a worker, of which others take the place, gets no task from now on.
 pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
     let interruption = Interruption::noticed()?;
+    if Role::of(host) == Role::Worker {
+        if begin(host)? {
+            wait(host, None, &interruption, progress).inspect_err(|_| drop(resume(host)))?;
+        }
+        return Ok(());
+    }
     let mut said = false;
     loop {
         // Asked without the mark first: nobody is to be refused because of a mere question.
@@ -98,7 +146,7 @@ pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
             now?;
         }
         if !said {
-            progress.say("waiting for a moment in which no workflow runs");
+            progress.say(Words::of(host).moment);
             said = true;
         }
         interruption.sleep(INTERVAL)?;
@@ -132,6 +180,7 @@ enum Activity {
     /// On its way up or down, the server can't be asked.
     Change,
     Workflows(u64),
+    Tasks(u64),
 }
 
 impl Activity {
@@ -142,8 +191,10 @@ impl Activity {
     fn sentence(&self) -> String {
         match self {
             Activity::None => "no workflow runs".into(),
-            Activity::Change => "the server starts or stops".into(),
+            Activity::Change => "the service is on its way up or down, or to a drain".into(),
             Activity::Workflows(count) => sentence(*count),
+            Activity::Tasks(1) => "1 task runs here".into(),
+            Activity::Tasks(count) => format!("{count} tasks run here"),
         }
     }
 }
@@ -158,11 +209,18 @@ fn activity(host: &Host) -> Result<Activity> {
     asked(host)
 }
 
-/// What the server says that runs; nothing if systemd knows that there is no server.
+/// What runs, according to the server; nothing if systemd knows that there is no server.
 fn asked(host: &Host) -> Result<Activity> {
     match systemd::state(host)?.as_deref() {
         Some("inactive" | "failed") => Ok(Activity::None),
         Some("activating" | "deactivating") => Ok(Activity::Change),
+        _ if Role::of(host) == Role::Worker => Ok(match Standing::now(host) {
+            Standing::Draining { busy: 0 } => Activity::None,
+            Standing::Draining { busy } => Activity::Tasks(busy),
+            // Whoever is in no fleet has no tasks.
+            Standing::Waiting(_) => Activity::None,
+            Standing::In(_) | Standing::Unknown => Activity::Change,
+        }),
         _ => Ok(match api::running(&Address::now(host), 0)?.count {
             0 => Activity::None,
             count => Activity::Workflows(count),
@@ -171,11 +229,11 @@ fn asked(host: &Host) -> Result<Activity> {
 }
 
 /// SIGINT and SIGTERM: whatever ends the waiting must not leave a server that refuses everybody.
-struct Interruption(Arc<AtomicBool>);
+pub struct Interruption(Arc<AtomicBool>);
 
 impl Interruption {
     /// From now on they are noticed, and do nothing else.
-    fn noticed() -> Result<Interruption> {
+    pub fn noticed() -> Result<Interruption> {
         let flag = Arc::default();
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
@@ -183,7 +241,8 @@ impl Interruption {
         Ok(Interruption(flag))
     }
 
-    fn sleep(&self, time: Duration) -> Result<()> {
+    /// Waits, unless one has come.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
         thread::sleep(time);
         self.heed()
     }
@@ -194,7 +253,7 @@ impl Interruption {
         }
         Err(Failure::error(
             Kind::Busy,
-            "interrupted; the server takes new workflows as before",
+            "interrupted; new work is accepted as before",
             "run the command again to wait",
         ))
     }

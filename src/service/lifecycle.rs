@@ -1,4 +1,4 @@
-//! Starting, stopping and restarting the server.
+//! Starting, stopping and restarting the unit: the server, or a worker.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::system::command::Command;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
-use crate::system::systemd::{QUESTION_LIMIT, UNIT_NAME, is_active, state};
+use crate::system::role::Role;
+use crate::system::systemd::{QUESTION_LIMIT, is_active, state};
 
 /// The unit that restarts the server when no workflow runs.
 const RESTART_UNIT: &str = "covalent-restart.service";
@@ -19,44 +20,56 @@ const RESTART_UNIT: &str = "covalent-restart.service";
 /// A restart: the unit's own limits for stopping and starting, half an hour, and some room.
 const RESTART_LIMIT: Duration = Duration::from_secs(35 * 60);
 
-/// Restarts the server if it is running, when the setting says to.
+/// Restarts the unit if it is running, when the setting says to.
 pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) -> Result<()> {
     match restart {
         RestartPolicy::Now => drop(restart_if_running(host, progress)?),
         _ if !is_active(host)? => {}
         RestartPolicy::WhenIdle => {
-            progress.say("the server will be restarted as soon as no workflow runs");
+            progress.say(match Role::of(host) {
+                Role::Server => "the server will be restarted as soon as no workflow runs",
+                Role::Worker => "the worker will be restarted as soon as none of its tasks runs",
+            });
             Command::new("systemctl", QUESTION_LIMIT)
                 .args(["start", "--no-block", RESTART_UNIT])
                 .run()?;
         }
-        RestartPolicy::Manual => progress.say(
-            "the server is not restarted (restart = \"manual\" in covalentctl.toml); when it suits \
-             you: systemctl restart covalent",
-        ),
+        RestartPolicy::Manual => {
+            let role = Role::of(host);
+            progress.say(&format!(
+                "the {} is not restarted (restart = \"manual\" in covalentctl.toml); when it suits \
+                 you: systemctl restart {}",
+                role.noun(),
+                role.service()
+            ));
+        }
     }
     Ok(())
 }
 
-/// Restarts the server if it is running; a stopped one stays stopped. Returns whether it was.
+/// Restarts the unit if it is running; a stopped one stays stopped. Returns whether it was.
 pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<bool> {
     let running = is_active(host)?;
     if running {
-        progress.say("restarting the server; running workflows are cancelled");
+        let role = Role::of(host);
+        progress.say(match role {
+            Role::Server => "restarting the server; running workflows are cancelled",
+            Role::Worker => "restarting the worker; its tasks begin again on other machines",
+        });
         Command::new("systemctl", RESTART_LIMIT)
-            .args(["try-restart", UNIT_NAME])
+            .args(["try-restart", role.unit()])
             .run()?;
     }
     Ok(running)
 }
 
-/// Stops the server, or waits for the end of one that is stopping. Returns whether it was running.
+/// Stops the unit, or waits for the end of one that is stopping. Returns whether it was running.
 pub fn stop(host: &Host) -> Result<bool> {
     let Some(state) = state(host)? else {
         return no_other_server(host).map(|()| false);
     };
     Command::new("systemctl", RESTART_LIMIT)
-        .args(["stop", UNIT_NAME])
+        .args(["stop", Role::of(host).unit()])
         .run()?;
     Ok(["active", "activating", "reloading"].contains(&state.as_str()))
 }
@@ -70,14 +83,25 @@ fn no_other_server(host: &Host) -> Result<()> {
     Err(Failure::error(
         Kind::Busy,
         format!("the server at {address} uses the database, and was not started by systemd"),
-        "end `covalentctl serve`, then type this again",
+        "stop `covalentctl serve`, then run this again",
     ))
 }
 
-/// Starts the server.
-pub fn start() -> Result<()> {
+/// Starts the unit.
+pub fn start(host: &Host) -> Result<()> {
     Command::new("systemctl", RESTART_LIMIT)
-        .args(["start", UNIT_NAME])
+        .args(["start", Role::of(host).unit()])
         .run()
         .map(drop)
+}
+
+/// Has the unit start at every boot, and starts it anew now, whatever it does.
+pub fn enable_and_restart(host: &Host) -> Result<()> {
+    let unit = Role::of(host).unit();
+    for (verb, limit) in [("enable", QUESTION_LIMIT), ("restart", RESTART_LIMIT)] {
+        Command::new("systemctl", limit)
+            .args([verb, "--quiet", unit])
+            .run()?;
+    }
+    Ok(())
 }

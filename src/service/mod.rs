@@ -6,4 +6,5 @@ pub(crate) mod drain;
 pub(crate) mod environment_file;
 pub(crate) mod lifecycle;
 pub(crate) mod serve;
+pub(crate) mod standing;
 pub(crate) mod starts;

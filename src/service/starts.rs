@@ -1,7 +1,7 @@
 //! The unit's starts: which environment each is of, whether it has ever served, and why one failed.
 //!
 //! What the server itself says of its end is the account's word, which tasks share. So root notes
-//! which environment has served: only one that never has is gone back from.
+//! which environment has served: only one that never has is rolled back from.
 
 use std::fs;
 use std::path::Path;
@@ -99,7 +99,7 @@ pub fn failed(host: &Host, active: Option<&Generation>) -> Option<FailedStart> {
     (failed.generation == active).then_some(failed)
 }
 
-/// Forgets the failed start: it was gone back from, or can't be.
+/// Forgets the failed start: it was rolled back from, or can't be.
 pub fn forget_failed(host: &Host) -> Result<()> {
     file::remove(&host.failed_start()).map(drop)
 }

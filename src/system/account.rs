@@ -28,16 +28,23 @@ pub struct Account {
 impl Account {
     /// The service account; `None` where there is none, as in a tree that is not a machine.
     pub fn service(host: &Host) -> Result<Option<Account>> {
+        Account::named(host, NAME)
+    }
+
+    /// The account of that name; `None` where there is none, as in a tree that is not a machine.
+    pub fn named(host: &Host, name: &str) -> Result<Option<Account>> {
         if !host.is_real() {
             return Ok(None);
         }
         let output = Command::new("getent", LOOKUP_LIMIT)
-            .args(["passwd", NAME])
+            .args(["passwd", name])
             .output()?;
         match output.status.and_then(|status| status.code()) {
-            Some(0) => parse(&output.stdout).map(Some),
+            Some(0) => parse(&output.stdout)
+                .map(Some)
+                .with_context(|| format!("looking up the account {name}")),
             Some(NOT_FOUND) => Ok(None),
-            _ => anyhow::bail!("looking up the account {NAME}: {}", output.stderr.trim()),
+            _ => anyhow::bail!("looking up the account {name}: {}", output.stderr.trim()),
         }
     }
 
@@ -48,17 +55,28 @@ impl Account {
     }
 }
 
+/// Whether there is a group of that name; in a tree that is not a machine there may be any.
+pub fn is_group(host: &Host, name: &str) -> Result<bool> {
+    if !host.is_real() {
+        return Ok(true);
+    }
+    let output = Command::new("getent", LOOKUP_LIMIT)
+        .args(["group", "--", name])
+        .output()?;
+    match output.status.and_then(|status| status.code()) {
+        Some(0) => Ok(true),
+        Some(NOT_FOUND) => Ok(false),
+        _ => anyhow::bail!("looking up the group {name}: {}", output.stderr.trim()),
+    }
+}
+
 /// Reads a line of passwd(5).
 fn parse(line: &str) -> Result<Account> {
     let mut numbers = line.split(':').skip(2).take(2).map(str::parse);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(uid)), Some(Ok(gid))) => Ok(Account { uid, gid }),
-        _ => Err(anyhow::anyhow!(
-            "{:?} is not a line of passwd(5)",
-            line.trim()
-        )),
+        _ => anyhow::bail!("{:?} is not a line of passwd(5)", line.trim()),
     }
-    .with_context(|| format!("looking up the account {NAME}"))
 }
 
 #[cfg(test)]

@@ -15,9 +15,17 @@ impl Digest {
 
     /// The digest in hexadecimal digits.
     pub fn hexadecimal(self) -> String {
-        let bytes = self.0.finalize();
-        bytes
-            .iter()
-            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        digits(&self.0.finalize())
     }
+}
+
+/// The plain SHA-256 of `bytes` in hexadecimal digits, as sha256sum(1) prints it.
+pub fn of(bytes: &[u8]) -> String {
+    digits(&Sha256::digest(bytes))
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

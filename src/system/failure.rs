@@ -33,12 +33,14 @@ pub enum Kind {
     NoEnvironment = 10,
     /// doctor found something wrong
     Unhealthy = 11,
-    /// there is no such environment to go back to, or no such package of yours
+    /// there is no such environment to go back to, no such package of yours, or no such user
     Unknown = 12,
     /// the database does not have the revision that the environment needs
     Database = 13,
-    /// workflows were still running when the time given to drain was up
+    /// workflows or tasks were still running when the time given to drain was up
     Busy = 14,
+    /// the worker is not in the fleet: the server can't be reached, or refuses it
+    Apart = 15,
 }
 
 impl Kind {
@@ -137,17 +139,24 @@ mod tests {
     use super::*;
     use anyhow::Context;
 
+    use crate::system::role::Role;
+
     #[test]
     fn exit_statuses_are_distinct_and_leave_one_and_two_to_others() {
         let kinds = Kind::value_variants().iter();
         let seen: Vec<u8> = kinds.map(|kind| kind.exit_status()).collect();
-        assert_eq!(seen, (3..=14).collect::<Vec<u8>>());
+        assert_eq!(seen, (3..=15).collect::<Vec<u8>>());
     }
 
     /// Whether the server may start the next time although nobody has done anything.
     fn may_pass_by_itself(kind: Kind) -> bool {
         match kind {
-            Kind::Source | Kind::Space | Kind::Unhealthy | Kind::Unknown | Kind::Busy => true,
+            Kind::Source
+            | Kind::Space
+            | Kind::Unhealthy
+            | Kind::Unknown
+            | Kind::Busy
+            | Kind::Apart => true,
             Kind::Settings
             | Kind::Interpreter
             | Kind::Wheel
@@ -169,9 +178,11 @@ mod tests {
         statuses.push(launcher.next().unwrap().into());
         // systemd.exec(5), EXIT_NAMESPACE.
         statuses.push("226".into());
-        let unit = include_str!("../../systemd/covalent.service").lines();
-        let mut unit = unit.filter_map(|line| line.strip_prefix("RestartPreventExitStatus="));
-        assert_eq!(unit.next(), Some(statuses.join(" ").as_str()));
+        for role in [Role::Server, Role::Worker] {
+            let unit = role.unit_file().lines();
+            let mut unit = unit.filter_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+            assert_eq!(unit.next(), Some(statuses.join(" ").as_str()), "{role:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -30,12 +30,25 @@ pub fn next_link(path: &Path) -> PathBuf {
 ///
 /// `mode` is the file's mode in octal. The content has reached the disk when this returns.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    write_for(path, content, mode, None)
+}
+
+/// The same for a file that is `group`'s, if one is given: it has its group before it has its name.
+pub fn write_for(path: &Path, content: &[u8], mode: u32, group: Option<u32>) -> Result<()> {
     let action = || format!("writing {}", path.display());
     let folder = parent(path)?;
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder)
+        .with_context(action)?;
+    if group.is_some() {
+        fchown(file.as_file(), None, group).with_context(action)?;
+    }
+    // Whatever the umask has taken from it.
+    let permissions = Permissions::from_mode(mode);
+    file.as_file()
+        .set_permissions(permissions)
         .with_context(action)?;
     file.write_all(content).with_context(action)?;
     file.as_file().sync_all().with_context(action)?;

@@ -42,7 +42,7 @@ impl Host {
         Path::new("/").join(self.member(path))
     }
 
-    /// The same below the root, as tar(1) names it.
+    /// Its path below the root, as tar(1) names it.
     pub fn member(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).into()
     }
@@ -100,6 +100,16 @@ impl Host {
         self.path("/usr/libexec/covalent/uv")
     }
 
+    /// The version of the packages, with their revision.
+    pub fn package_version(&self) -> PathBuf {
+        self.path("/usr/share/covalent/version")
+    }
+
+    /// What this machine is in its fleet, in the format of systemd's `EnvironmentFile=`: a worker's.
+    pub fn membership(&self) -> PathBuf {
+        self.path("/etc/covalent/fleet/joined.env")
+    }
+
     /// The launcher: a folder that Python runs.
     pub fn launcher(&self) -> PathBuf {
         self.path("/usr/libexec/covalent/server")
@@ -116,8 +126,9 @@ impl Host {
     }
 
     /// The folders of root's that it trusts: what is in them it runs, or takes for its own word.
-    pub fn trusted(&self) -> [PathBuf; 4] {
+    pub fn trusted(&self) -> [PathBuf; 5] {
         [
+            self.published_fleet(),
             self.generations(),
             self.etc(),
             self.launcher(),
@@ -133,6 +144,56 @@ impl Host {
     /// The server's environment, in the format of systemd's `EnvironmentFile=`.
     pub fn environment_file(&self) -> PathBuf {
         self.path("/etc/covalent/covalent.env")
+    }
+
+    /// The same of a worker.
+    pub fn worker_environment_file(&self) -> PathBuf {
+        self.path("/etc/covalent/worker.env")
+    }
+
+    /// The unit of a worker, which is there where the package covalent-worker is.
+    pub fn worker_unit(&self) -> PathBuf {
+        self.path("/usr/lib/systemd/system/covalent-worker.service")
+    }
+
+    /// Who belongs to the fleet: keys and certificates, for root alone.
+    pub fn fleet(&self) -> PathBuf {
+        self.path("/etc/covalent/fleet")
+    }
+
+    /// What the account needs of the folder above, in copies that it can't change.
+    pub fn published_fleet(&self) -> PathBuf {
+        self.path("/run/covalent-fleet")
+    }
+
+    /// How the workers are, as the server's launcher writes it.
+    pub fn fleet_report(&self) -> PathBuf {
+        self.path("/run/covalent/fleet.json")
+    }
+
+    /// The packages of the server's environment, as the worker's launcher got them from there.
+    pub fn offered_lock(&self) -> PathBuf {
+        self.path("/run/covalent/server.lock")
+    }
+
+    /// The same, once root has seen that the server's root has signed it.
+    pub fn server_lock(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/server.lock")
+    }
+
+    /// The file by which HAProxy lets other machines in; only the package covalent-https has it.
+    pub fn https_configuration(&self) -> PathBuf {
+        self.path("/usr/share/covalent/https.cfg")
+    }
+
+    /// Certificates, keys and users of HTTPS. Everybody may look into the folder, not into each file.
+    pub fn https(&self) -> PathBuf {
+        self.path("/etc/covalent/https")
+    }
+
+    /// Where HAProxy listens, for its unit.
+    pub fn https_variables(&self) -> PathBuf {
+        self.path("/run/covalentctl/https.env")
     }
 
     /// The helper's own settings.

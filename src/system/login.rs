@@ -107,8 +107,8 @@ fn judge(entry: &str, groups: &str, uid_min: u32) -> Result<Option<Objection>> {
     Ok((logs_in || uid >= uid_min).then(|| Objection {
         serious: false,
         cause: format!(
-            "the account {NAME} was there before the package and is an ordinary user (number {uid}, \
-             shell {shell}): tasks are that user, and reach whatever it may"
+            "the account {NAME} existed before the package and is an ordinary user (number {uid}, \
+             shell {shell}): tasks run as that user and reach whatever it can"
         ),
         cure: format!(
             "unless that is meant, give that user another name: sudo systemctl stop covalent; sudo \

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub mod command;
+pub(crate) mod connection;
 pub(crate) mod digest;
 pub mod failpoint;
 pub mod failure;
@@ -11,8 +12,11 @@ pub(crate) mod login;
 pub(crate) mod mount;
 pub mod print;
 pub(crate) mod progress;
+pub(crate) mod prompt;
 pub(crate) mod reach;
+pub(crate) mod role;
 pub(crate) mod sandbox;
+pub(crate) mod signals;
 pub(crate) mod space;
 pub(crate) mod systemd;
 pub(crate) mod terminal;

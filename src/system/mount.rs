@@ -24,7 +24,7 @@ pub fn noexec(path: &Path) -> Option<PathBuf> {
 /// What to type for code to be run from there.
 pub fn cure(mount: &Path) -> String {
     let mount = mount.display();
-    format!("sudo mount -o remount,exec {mount}, and take noexec out of its line in /etc/fstab")
+    format!("sudo mount -o remount,exec {mount}, and remove noexec from its line in /etc/fstab")
 }
 
 /// Fails if no environment can work in `folder`.

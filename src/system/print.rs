@@ -32,7 +32,7 @@ pub fn answer(text: impl fmt::Display) -> Result<()> {
     })
 }
 
-/// The same for what prints itself.
+/// Runs what prints by itself; that it can't is an error like any other answer's.
 pub fn written(print: impl FnOnce() -> io::Result<()>) -> Result<()> {
     print().map_err(|error| Error::new(Unwritten(error)))
 }

@@ -49,9 +49,12 @@ pub fn require_roots_own(path: &Path) -> Result<()> {
 pub fn require_trusted(host: &Host) -> Result<()> {
     let mut folders = host.trusted().into_iter();
     let is_root = host.is_real() && rustix::process::geteuid().is_root();
-    folders.try_for_each(|folder| match is_root && folder.exists() {
-        true => require_roots_own(&folder),
-        false => Ok(()),
+    folders.try_for_each(|folder| {
+        if is_root && folder.exists() {
+            require_roots_own(&folder)
+        } else {
+            Ok(())
+        }
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// The folders that a directive hides (systemd.exec(5)).
@@ -18,6 +19,7 @@ const SHOWING: [&str; 2] = ["BindPaths", "BindReadOnlyPaths"];
 /// Why the server does not see a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Hidden {
+    role: Role,
     /// The directive with its value, such as `ProtectHome=yes`.
     directive: String,
     folder: &'static str,
@@ -25,8 +27,13 @@ pub struct Hidden {
 
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Hidden { directive, folder } = self;
-        write!(f, "the unit hides {folder} from the server ({directive})")
+        let Hidden {
+            role,
+            directive,
+            folder,
+        } = self;
+        let noun = role.noun();
+        write!(f, "the unit hides {folder} from the {noun} ({directive})")
     }
 }
 
@@ -36,11 +43,12 @@ impl Hidden {
         self.directive.starts_with("ProtectHome=")
     }
 
-    /// What to type for the server to see `path`, a folder in a home.
+    /// What to type for the unit's processes to see `path`, a folder in a home.
     pub fn cure(&self, path: &Path) -> String {
+        let service = self.role.service();
         format!(
-            "sudo systemctl edit covalent, with the lines [Service], ProtectHome=tmpfs and \
-             BindPaths={}; then: sudo systemctl restart covalent",
+            "sudo systemctl edit {service}, with the lines [Service], ProtectHome=tmpfs and \
+             BindPaths={}; then: sudo systemctl restart {service}",
             path.display()
         )
     }
@@ -61,6 +69,7 @@ pub fn hides(host: &Host, path: &Path) -> Option<Hidden> {
         .any(|destination| path.starts_with(destination));
     let is_hidden = !["no", "read-only"].contains(&value.as_str()) && !is_shown;
     is_hidden.then(|| Hidden {
+        role: Role::of(host),
         directive: format!("{directive}={value}"),
         folder,
     })

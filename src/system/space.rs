@@ -40,9 +40,10 @@ const WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 
 /// What another environment takes, which may share the files of one that is there.
 pub fn of_environment(shared: bool) -> Need {
-    match shared {
-        true => SHARED_ENVIRONMENT,
-        false => ENVIRONMENT,
+    if shared {
+        SHARED_ENVIRONMENT
+    } else {
+        ENVIRONMENT
     }
 }
 
@@ -61,7 +62,7 @@ pub fn check(folder: &Path, shared: bool) -> Result<()> {
 /// What the file system of `folder` has too little of, if anything.
 pub fn lack(folder: &Path, need: Need) -> Result<Option<String>> {
     let statistics = rustix::fs::statvfs(folder)
-        .with_context(|| format!("asking for the free space of {}", folder.display()))?;
+        .with_context(|| format!("reading the free space of {}", folder.display()))?;
     let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
     let (path, what) = (folder.display(), need.what);
     Ok(if free < need.bytes {
@@ -88,7 +89,7 @@ pub fn diagnose(error: Error) -> Error {
     }
     Failure::error(
         Kind::Space,
-        format!("the file system ran full: {error:#}"),
+        format!("the file system is full: {error:#}"),
         "make space below /opt/virtualenvs and /var, then: covalentctl apply",
     )
 }
@@ -149,7 +150,7 @@ mod tests {
         ] {
             let error = diagnose(error.context("building"));
             assert_eq!(failure::find(&error).unwrap().kind, Kind::Space, "{error}");
-            assert!(error.to_string().contains("ran full"), "{error}");
+            assert!(error.to_string().contains("is full"), "{error}");
         }
         assert!(failure::find(&diagnose(said("Permission denied"))).is_none());
     }

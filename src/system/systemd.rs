@@ -8,12 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::command::Command;
 use super::host::Host;
-
-/// The unit's name.
-pub const UNIT_NAME: &str = "covalent.service";
-
-/// The unit as the package brings it.
-pub const UNIT_FILE: &str = include_str!("../../systemd/covalent.service");
+use super::role::Role;
 
 /// A question is answered at once, unless the machine is in trouble.
 pub const QUESTION_LIMIT: Duration = Duration::from_secs(30);
@@ -47,13 +42,22 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         return BTreeMap::new();
     }
     let output = Command::new("systemctl", QUESTION_LIMIT)
-        .args(["show", "--property", &properties.join(","), UNIT_NAME])
+        .args(["show", "--property", &properties.join(",")])
+        .args([Role::of(host).unit()])
         .output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     text.lines()
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
+}
+
+/// What a unit does, as its `ActiveState` (systemctl(1)).
+pub fn state_of(unit: &str) -> Result<String> {
+    let output = Command::new("systemctl", QUESTION_LIMIT)
+        .args(["show", "--property", "ActiveState", "--value", unit])
+        .run()?;
+    Ok(output.stdout.trim().into())
 }
 
 /// Ends a transient unit of ours, with everything in it.
@@ -67,12 +71,13 @@ pub fn end(unit: &str) {
 pub fn logs(host: &Host, options: &[OsString]) -> Result<()> {
     if !is_running(host) {
         bail!(
-            "systemd is not running, so there is no journal: what the server says is on the \
-             standard error of `covalentctl serve`"
+            "systemd is not running, so there is no journal: what the {} says is on the standard \
+             error of `covalentctl serve`",
+            Role::of(host).noun()
         );
     }
     Err(Command::in_place("journalctl")
-        .args(["--unit", UNIT_NAME])
+        .args(["--unit", Role::of(host).unit()])
         .args(options)
         .exec())
 }
@@ -82,14 +87,19 @@ pub fn state(host: &Host) -> Result<Option<String>> {
     if !is_running(host) {
         return Ok(None);
     }
-    // A systemd that can't be asked is no server that does not run.
+    // That systemd can't be asked does not mean that the server does not run.
     let state = show(host, &["ActiveState"]).remove("ActiveState");
-    state
-        .map(Some)
-        .context("systemd does not say whether the server runs: systemctl show covalent says why")
+    let role = Role::of(host);
+    state.map(Some).with_context(|| {
+        format!(
+            "systemd does not say whether the {} runs: systemctl show {} says why",
+            role.noun(),
+            role.service()
+        )
+    })
 }
 
-/// Whether the server runs.
+/// Whether the unit runs.
 pub fn is_active(host: &Host) -> Result<bool> {
     Ok(state(host)?.is_some_and(|state| state == "active"))
 }

@@ -30,7 +30,7 @@ impl Turn {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress.say("another covalentctl is at work; waiting for it to end");
+                progress.say("another covalentctl is running; waiting for it to finish");
                 file.lock()
                     .with_context(|| format!("waiting for {}", path.display()))?;
             }

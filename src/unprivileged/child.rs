@@ -16,6 +16,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::command::Output;
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::{systemd, terminal, unit_exit};
 
 /// How systemd says that it could not set the sandbox up (systemd.exec(5), "Process Exit Codes").
@@ -112,15 +113,17 @@ impl Child {
 
     /// Runs it to its end, whatever that is.
     pub(crate) fn output(self) -> Result<Output> {
+        let role = Role::of(&self.0.host);
         let output = self.0.prepare(false)?.command.output()?;
-        check(&output)?;
+        check(&output, role)?;
         Ok(output)
     }
 
-    /// The same with its standard output in a file.
+    /// Runs it to its end, with its standard output in a file.
     pub(crate) fn output_into(self, file: File) -> Result<Output> {
+        let role = Role::of(&self.0.host);
         let output = self.0.prepare(false)?.command.output_into(file)?;
-        check(&output)?;
+        check(&output, role)?;
         Ok(output)
     }
 
@@ -153,11 +156,11 @@ impl Child {
 }
 
 /// Says why the sandbox could not be set up, where that is so.
-fn check(output: &Output) -> Result<()> {
+fn check(output: &Output, role: Role) -> Result<()> {
     if output.status.and_then(|status| status.code()) != Some(NAMESPACE) {
         return Ok(());
     }
-    let (cause, cure) = unit_exit::namespace();
+    let (cause, cure) = unit_exit::namespace(role);
     Err(Failure::error(
         Kind::Settings,
         format!(

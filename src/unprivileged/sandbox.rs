@@ -3,10 +3,8 @@
 use std::fs;
 
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
-
-/// The unit of the package, for where there is none: it was masked, or is not installed yet.
-const PACKAGED: &str = include_str!("../../systemd/covalent.service");
 
 /// How the names of the settings begin that are about the life of the server's process, its
 /// environment and its output. All others say what its processes may do, or how much.
@@ -63,7 +61,8 @@ pub(super) fn in_force(host: &Host) -> Vec<String> {
         .collect();
     let text = match texts.first() {
         Some(unit) if unit.contains("[Service]") => texts.join("\n"),
-        _ => PACKAGED.to_string(),
+        // There is none: it was masked, or is not installed yet.
+        _ => Role::of(host).unit_file().to_string(),
     };
     assignments(&text)
         .into_iter()
@@ -109,8 +108,8 @@ mod tests {
     #[test]
     fn every_line_of_the_packages_sandbox_is_passed_on_and_none_before_it() {
         let passed = in_force(&Host::at("/nowhere"));
-        let (before, sandbox) = PACKAGED.split_once("# The sandbox.").unwrap();
-        let sandbox = sandbox.split("[Install]").next().unwrap();
+        let packaged = Role::Server.unit_file();
+        let (before, sandbox) = packaged.split_once("# The sandbox.").unwrap();
         let lines: Vec<&str> = sandbox
             .lines()
             .filter(|line| !line.starts_with('#'))

@@ -71,6 +71,7 @@ fn nothing_is_wrong_where_nothing_is_broken() {
         "database",
         "port",
         "open to",
+        "users",
     ] {
         expect(&tree, name, "good", &[]);
     }
@@ -174,7 +175,7 @@ fn a_file_that_is_not_what_was_installed_is_told() {
     let tree = sound();
     let module = tree.site_packages().join("covalent.py");
     let before = fs::read_to_string(&module).unwrap();
-    let changed = before.replace("covalent", "cavalent");
+    let changed = before.replace("0.240.0", "0.241.0");
     fs::write(&module, &changed).unwrap();
     let cure = "Next: sudo covalentctl apply --rebuild";
     let cause = "covalent.py is not what was installed";
@@ -259,7 +260,12 @@ fn a_database_of_another_revision_or_a_damaged_one_is_told() {
 
     let draft = tree.write(&format!("{DATABASE}.upgrading"), "");
     let cure = format!("Next: sudo covalentctl run -- rm {}", draft.display());
-    expect(&tree, "database", "warn", &["was cut off", &cure]);
+    expect(
+        &tree,
+        "database",
+        "warn",
+        &["an interrupted migration", &cure],
+    );
     fs::remove_file(draft).unwrap();
 
     tree.write(DATABASE, "This has never been a database.");
@@ -299,19 +305,87 @@ fn a_server_that_is_opened_to_the_network_is_told() {
     let tree = sound();
     let open = "COVALENT_SERVER_IFACE_ANY=1\n";
     tree.write(VARIABLES, open);
-    let cure = "Next: let only those through whom you trust";
+    let cure = "Next: apt install covalent-https";
     expect(
         &tree,
         "open to",
-        "warn",
-        &["runs code as the account", cure],
+        "BAD",
+        &["without a login", "runs code as the account", cure],
     );
     assert!(!said(&tree, "open to").contains("terminal"));
     tree.write(VARIABLES, &format!("{open}COVALENT_UI_TERMINAL=1\n"));
-    expect(&tree, "open to", "warn", &["a shell in the UI's terminal"]);
+    expect(&tree, "open to", "BAD", &["a shell in the UI's terminal"]);
     // An address of nobody's (RFC 5737), and of this machine alone.
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=192.0.2.1\n");
-    expect(&tree, "open to", "warn", &[cure]);
+    expect(&tree, "open to", "BAD", &[cure]);
     tree.write(VARIABLES, "COVALENT_DISPATCHER_ADDR=127.0.0.2\n");
     expect(&tree, "open to", "good", &["this machine alone"]);
+}
+
+#[test]
+fn which_users_of_the_machine_are_let_in_is_told() {
+    let tree = sound();
+    tree.write(VARIABLES, "COVALENT_SVC_PORT=1\n");
+    let members = "and the members of covalent-users, sudo and wheel";
+    expect(&tree, "users", "good", &[members]);
+    tree.write(VARIABLES, "COVALENT_LOCAL_GROUP=physics\n");
+    expect(&tree, "users", "good", &["the members of physics, sudo"]);
+    tree.write(VARIABLES, "COVALENT_LOCAL_GROUP=\n");
+    let cure = "Next: take the line COVALENT_LOCAL_GROUP= out";
+    expect(
+        &tree,
+        "users",
+        "warn",
+        &["every user of this machine", cure],
+    );
+}
+
+#[test]
+fn https_is_looked_at_where_it_is_installed() {
+    let tree = sound();
+    for name in ["https.env", "https", "certificate"] {
+        expect(&tree, name, "skip", &["covalent-https is not installed"]);
+    }
+    tree.write("usr/share/covalent/https.cfg", "");
+    expect(&tree, "https.env", "warn", &["Next: install -m 0640"]);
+    set_mode(&tree.write("etc/covalent/https.env", ""), 0o640);
+    expect(
+        &tree,
+        "certificate",
+        "BAD",
+        &["there is none yet", "https renew"],
+    );
+    tree.ok(&["https", "renew"]);
+    expect(&tree, "https.env", "good", &[]);
+    expect(&tree, "https", "warn", &["no users yet", "user add NAME"]);
+    expect(&tree, "certificate", "good", &["until"]);
+    tree.ok(&["user", "add", "alice"]);
+    expect(&tree, "https", "good", &["alice can log in"]);
+
+    tree.write("etc/covalent/https.env", "COVALENT_HTTPS_PORT=https\n");
+    expect(
+        &tree,
+        "https.env",
+        "BAD",
+        &["https.env:1: ", "restart covalent-https"],
+    );
+    tree.write(
+        "etc/covalent/https.env",
+        "COVALENT_HTTPS_NAMES=other.example.org\n",
+    );
+    tree.write("etc/covalent/https/server.pem", "nothing\n");
+    expect(
+        &tree,
+        "certificate",
+        "BAD",
+        &["server.pem: ", "https certificate CHAIN KEY"],
+    );
+    let open = fs::read_to_string(tree.path(VARIABLES)).unwrap() + "COVALENT_SERVER_IFACE_ANY=1\n";
+    tree.write(VARIABLES, &open);
+    expect(
+        &tree,
+        "open to",
+        "BAD",
+        &["without a login", "Next: take COVALENT"],
+    );
 }

@@ -50,7 +50,8 @@ fn the_history_shows_what_there_is_and_what_is_in_it() {
         lines[0].starts_with("* ") && lines[0].ends_with(", numpy 1.0"),
         "{said}"
     );
-    assert!(lines[1].starts_with("  ") && lines[1].contains("Covalent 0.240.0, Python 3.11.2"));
+    let older = format!("Covalent 0.240.0, Python {}", tree.python());
+    assert!(lines[1].starts_with("  ") && lines[1].contains(&older));
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_rollback_holds_until_something_new_is_wanted() {
     tree.ok(&["rollback"]);
     tree.write(
         "usr/share/covalent/covalent.lock",
-        "covalent==0.241.0 --hash=sha256:bb\n",
+        &tree.pin("covalent", "0.241.0"),
     );
     tree.ok(&["apply"]);
     assert_eq!(tree.packages(), ["covalent-0.241.0", "numpy-1.0"]);
@@ -282,7 +283,7 @@ fn the_environment_that_was_gone_back_to_outlives_the_one_that_was_left() {
     tree.ok(&["rollback"]);
     tree.write(
         "usr/share/covalent/covalent.lock",
-        "covalent==0.241.0 --hash=sha256:bb\n",
+        &tree.pin("covalent", "0.241.0"),
     );
     tree.ok(&["apply"]);
     tree.ok(&["rollback"]);
@@ -292,7 +293,7 @@ fn the_environment_that_was_gone_back_to_outlives_the_one_that_was_left() {
 #[test]
 fn a_rollback_takes_along_what_was_installed_by_hand() {
     let tree = two();
-    fs::create_dir(tree.site_packages().join("by_hand-1.0.dist-info")).unwrap();
+    tree.install_by_hand("by-hand", "1.0");
     let said = tree.ok(&["rollback"]);
     assert!(said.contains("carried over: by-hand 1.0"), "{said}");
     assert!(tree.ok(&["list"]).contains("by-hand"));

@@ -1,13 +1,14 @@
 //! The life of the environment in a temporary tree, as an ordinary user.
 //!
-//! uv and Python are scripts here: what is tested is what covalentctl makes of them. The real
-//! ones are in the tests that boot machines.
+//! uv and Python are the real ones; Covalent and all else are small wheels (`tests/packages/wheel.py`).
 
 mod backups;
 mod doctor;
 mod drain;
 mod environment;
+mod fleet;
 mod generations;
+mod https;
 mod own_packages;
 mod printing;
 mod settings;

@@ -27,13 +27,13 @@ fn doctor(tree: &Tree) -> String {
 fn what_systemd_would_drop_is_refused_with_its_line() {
     for (content, line, reason) in [
         (&b"# caf\xe9\nA=1\nB=caf\xe9\n"[..], 3, "not UTF-8"),
-        (b"COVALENT_SVC_PORT=48009\n\0", 2, "a byte 0"),
+        (b"COVALENT_SVC_PORT=48009\n\0", 2, "a NUL byte"),
         (
             b"\xef\xbb\xbfCOVALENT_SVC_PORT=48009\n",
             1,
             "not a variable name",
         ),
-        (b"\xff\xfeC\0", 1, "a byte 0"),
+        (b"\xff\xfeC\0", 1, "a NUL byte"),
         (b"A=1\r\nCOVALENT_SVC_PORT=http\r\n", 2, "not \"http\""),
         (b"A=1\rexport B=2\r", 1, "not a variable name"),
     ] {

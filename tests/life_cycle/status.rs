@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::fleet;
 use crate::tree::{Tree, busy_server};
 
 const DOCUMENT: &str = include_str!("../../docs/status.md");
@@ -26,11 +27,26 @@ fn the_status_is_the_environments() {
     }
 }
 
+#[test]
+fn the_address_alone_is_for_scripts() {
+    let tree = Tree::new();
+    assert_eq!(
+        tree.ok(&["status", "--address"]),
+        "http://localhost:48008\n"
+    );
+    let quoted = "COVALENT_SVC_PORT=\"48123\"\n";
+    tree.write("etc/covalent/covalent.env", quoted);
+    assert_eq!(
+        tree.ok(&["status", "--address"]),
+        "http://localhost:48123\n"
+    );
+}
+
 /// A tree in which every field has a value that can have one there.
 fn eventful() -> Tree {
     let tree = Tree::new();
     let plugin = "usr/share/covalent/requirements.d/covalent-any-plugin.lock";
-    tree.write(plugin, "covalent-any-plugin==1.0\n");
+    tree.write(plugin, &tree.pin("covalent-any-plugin", "1.0"));
     tree.ok(&["add", "numpy"]);
     let database = "var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
     tree.database(database, "aa", "w");
@@ -172,6 +188,9 @@ fn the_json_is_what_the_document_says() {
     let workflow = r#"{"dispatch_id": "b", "lattice_name": "v"}"#;
     let interrupted = format!(r#"{{"when": "{now}", "workflows": [{workflow}]}}"#);
     tree.write(INTERRUPTED, &interrupted);
+    let line = fleet::add(&tree, "gpu1");
+    let report = r#"{"workers": {}, "waiting": {"GPU": 1}}"#;
+    tree.write("run/covalent/fleet.json", report);
     tree.write("uv-fails", "No space left on device (os error 28)");
     tree.refused(&["add", "scipy"], 6);
     tree.write("usr/share/covalent/covalent.lock", "covalent==0.241.0\n");
@@ -182,6 +201,11 @@ fn the_json_is_what_the_document_says() {
     let printed = tree.ok(&["status", "--json"]);
     let printed: Value = serde_json::from_str(&printed).unwrap();
     compare("", &printed, "object", &fields, &mut seen);
+    let worker = fleet::worker();
+    assert!(fleet::join(&worker, &line).status.success());
+    let on_a_worker = worker.covalentctl(&["status", "--json"]).stdout;
+    let on_a_worker: Value = serde_json::from_slice(&on_a_worker).unwrap();
+    compare("", &on_a_worker, "object", &fields, &mut seen);
     let unseen: Vec<_> = fields
         .keys()
         .filter(|field| !seen.contains(**field))

@@ -1,107 +1,194 @@
-//! A machine in a folder, with a uv and a Python that answer and do no more.
+//! A machine in a folder, with the real uv, the real Python, and small wheels for Covalent and others.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::thread;
 
-/// Answers as uv does, and notes each call; `sync` fails with the words of the file `uv-fails`,
-/// `compile` knows the versions in the folder `index`, a file for each package, and a question to
-/// the index fails with the words of the file `index-fails`.
-const UV: &str = r#"#!/usr/bin/python3
-import base64, hashlib, os, re, shutil, sys
-from pathlib import Path
+use sha2::{Digest, Sha256};
 
-root = Path(__file__).parents[3]
-with (root / "uv-calls").open("a") as calls:
-    print(*sys.argv[1:], file=calls)
-arguments = sys.argv[3:]  # --color never
-option = lambda name: arguments[arguments.index(name) + 1]
-site = lambda environment: environment / "lib/python3.11/site-packages"
-pins = lambda text: dict(re.findall(r"^(\S+)==(\S+)", text, re.M))
-
-if arguments[0] == "venv":
-    environment = Path(arguments[-1])
-    (environment / "bin").mkdir(parents=True)
-    site(environment).mkdir(parents=True)
-    (environment / "bin/python").symlink_to(option("--python"))
-elif arguments[1] == "sync":
-    if (root / "uv-fails").exists():
-        sys.exit((root / "uv-fails").read_text())
-    packages = site(Path(option("--python")).parent.parent)
-    files = [Path(word) for word in arguments if word.endswith((".lock", ".txt"))]
-    wanted = {}
-    for file in files:
-        wanted |= pins(file.read_text())
-    names = {f"{name}-{version}.dist-info" for name, version in wanted.items()}
-    entries = list(packages.glob("*.dist-info"))
-    there = {entry.name.lower().replace("_", "-"): entry for entry in entries}
-    for name in names - there.keys():
-        if name.startswith("by-hand"):
-            sys.exit("Because by-hand was not found in the provided package locations")
-        (packages / name).mkdir()
-        if name != "covalent-0.240.0.dist-info":
-            continue  # what it holds is not known, so the server may notice it
-        module = packages / "covalent.py"
-        module.write_text(f"version = '{name}'")
-        digest = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest())
-        line = f"{module.name},sha256={digest.decode().strip('=')},{module.stat().st_size}\n"
-        (packages / name / "RECORD").write_text(line)
-    for name in there.keys() - names:
-        shutil.rmtree(there[name])
-elif arguments[1] == "compile" and "--quiet" in arguments:
-    if (root / "index-fails").exists():
-        sys.exit((root / "index-fails").read_text())
-elif arguments[1] == "compile":
-    output = Path(option("--output-file"))
-    preferred = pins(output.read_text())
-    files = [word for word in arguments[arguments.index("--output-file") + 2 :]]
-    files = [word for n, word in enumerate(files) if word != "--constraints" and files[n - 1] != "--constraints"]
-    with output.open("w") as lock:
-        for line in "\n".join(Path(file).read_text() for file in files).split("\n"):
-            name = re.match(r"[A-Za-z0-9-]*", line)[0].lower()
-            index = root / "index" / name
-            if "<0" in line:
-                sys.exit(f"No solution found: you require {line} and {name}==1, they are unsatisfiable")
-            if name and "/" not in line:
-                known = index.read_text() if index.exists() else "1.0"
-                print(f"{name}=={preferred.get(name, known)} \\\n    --hash=sha256:00", file=lock)
-"#;
-
-/// Answers as Python does, to the probe and to the verification.
-pub const PYTHON: &str = r#"#!/bin/sh
-case "$*" in
-    *compile.py*) echo "compile $#" >> "$(dirname "$0")/../../compilations" ;;
-    *alembic_version* | *snapshot.py*) exec /usr/bin/python3 "$@" ;;
-    *verify.py*) echo '{"covalent": "0.240.0", "executors": ["dask", "local"]}' ;;
-    *implementation*)
-        echo '{"implementation": "cpython", "version": [3, 11, 2], "abi": "x", "missing": []}' ;;
+/// Runs the real uv, whose path is `@UV@`, and notes each call. It asks no index but the folder `index`.
+/// What a test can't bring about is played: `sync` fails with the words of the file `uv-fails`, and
+/// doctor's question to the index is answered, or fails with the words of the file `index-fails`.
+const UV: &str = r#"#!/bin/sh
+root=${0%/usr/libexec/covalent/uv}
+echo "$*" >>"$root/uv-calls"
+fail() {
+    cat "$1" >&2
+    exit 2
+}
+case " $* " in
+    *" pip sync "*) test ! -e "$root/uv-fails" || fail "$root/uv-fails" ;;
+    *" --quiet "*) test ! -e "$root/index-fails" || fail "$root/index-fails"; exit ;;
 esac
+export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX-file://$root/index}"
+exec @UV@ "$@"
 "#;
+
+/// Loads the small package that stands there for Covalent instead of the server.
+const VERIFY: &str = "\
+import json, site
+site.main()
+import covalent
+sought = ['covalent', 'numpy']
+print(json.dumps({'covalent': covalent.VERSION, 'executors': ['dask', 'local'], 'sought': sought}))
+";
+
+/// What the wheelhouse holds.
+const WHEELS: [(&str, &str); 9] = [
+    ("covalent", "0.240.0"),
+    ("covalent-any-plugin", "1.0"),
+    ("covalent-ssh-plugin", "0.24.1"),
+    ("numpy", "0.9"),
+    ("numpy", "1.0"),
+    ("pennylane", "0.9"),
+    ("psycopg2", "1.0"),
+    ("scipy", "1.0"),
+    ("six", "1.0"),
+];
+
+const WHEELHOUSE: &str = "usr/share/covalent/wheelhouse";
 
 pub struct Tree(tempfile::TempDir);
 
 impl Tree {
     pub fn new() -> Tree {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tree = Tree(tempfile::tempdir().unwrap());
-        tree.program("usr/libexec/covalent/uv", UV);
-        tree.program("usr/bin/python3", PYTHON);
-        tree.write(
-            "usr/share/covalent/covalent.lock",
-            "covalent==0.240.0 \\\n    --hash=sha256:aa\n",
-        );
-        tree.write("usr/share/covalent/wheelhouse/x.whl", "");
+        let uv = project.join("target/tools/python/bin/uv");
+        assert!(uv.exists(), "scripts/wheelhouse --tools gets {uv:?}");
+        let uv = UV.replace("@UV@", uv.to_str().unwrap());
+        tree.program("usr/libexec/covalent/uv", &uv);
+        fs::create_dir_all(tree.path("index")).unwrap();
+        tree.interpreter("usr/bin/python3");
+        for (name, version) in WHEELS {
+            tree.wheel(name, version);
+        }
+        let pin = tree.pin("covalent", "0.240.0");
+        tree.write("usr/share/covalent/covalent.lock", &pin);
+        tree.write("usr/share/covalent/loaded-modules.txt", "covalent.py\n");
         fs::create_dir_all(tree.path("opt")).unwrap();
         let launcher = "usr/libexec/covalent/server";
-        let snapshot = include_str!("../../server/snapshot.py");
-        tree.write(&format!("{launcher}/snapshot.py"), snapshot);
-        let postgresql = include_str!("../../server/covalent_service/postgresql.py");
-        let module = format!("{launcher}/covalent_service/postgresql.py");
-        tree.write(&module, postgresql);
+        tree.write(&format!("{launcher}/verify.py"), VERIFY);
+        for module in [
+            "compile.py",
+            "snapshot.py",
+            "covalent_service/postgresql.py",
+        ] {
+            let text = fs::read_to_string(project.join("server").join(module)).unwrap();
+            tree.write(&format!("{launcher}/{module}"), &text);
+        }
         tree
+    }
+
+    /// Puts the system's Python there: what a link to it leads to would not be the tree's.
+    pub fn interpreter(&self, path: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy("/usr/bin/python3", path).unwrap();
+    }
+
+    /// Puts a wheel into the wheelhouse, unless it is there.
+    pub fn wheel(&self, name: &str, version: &str) {
+        let wheel = wheel(name, version);
+        let path = self.path(WHEELHOUSE).join(wheel.file_name().unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(wheel, path).unwrap();
+    }
+
+    /// The line of a lock for a wheel of the wheelhouse, which it is put into.
+    pub fn pin(&self, name: &str, version: &str) -> String {
+        self.wheel(name, version);
+        let digest = Sha256::digest(fs::read(wheel(name, version)).unwrap());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{name}=={version} \\\n    --hash=sha256:{digest}\n")
+    }
+
+    /// The address at which a web server of this machine has a wheel, and nothing else.
+    pub fn served(&self, name: &str, version: &str) -> String {
+        let wheel = wheel(name, version);
+        let path = format!("/{}", wheel.file_name().unwrap().to_str().unwrap());
+        let content = fs::read(wheel).unwrap();
+        let port = serve({
+            let path = path.clone();
+            move |asked| (asked == path).then(|| content.clone())
+        });
+        format!("http://127.0.0.1:{port}{path}")
+    }
+
+    /// Takes the wheelhouse away and lets a package index of this machine have its wheels, each of which
+    /// is sent when `may_go` returns.
+    pub fn index(&self, may_go: impl Fn(&str) + Send + Sync + 'static) {
+        let folder = self.path("wheels-of-the-index");
+        fs::rename(self.path(WHEELHOUSE), &folder).unwrap();
+        let port = serve(move |asked| {
+            if let Some(file) = asked.strip_prefix("/files/") {
+                may_go(file);
+                return fs::read(folder.join(file)).ok();
+            }
+            let project = asked.strip_prefix("/simple/")?.strip_suffix('/')?;
+            let files = fs::read_dir(&folder).unwrap();
+            let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let links = names
+                .filter(|name| name.split('-').next() == Some(&project.replace('-', "_")))
+                .map(|name| format!("<a href=\"/files/{name}\">{name}</a>"));
+            Some(
+                links
+                    .fold(String::from("<!doctype html>"), |page, link| page + &link)
+                    .into(),
+            )
+        });
+        let settings = format!("[index]\nurl = \"http://127.0.0.1:{port}/simple\"\n");
+        self.write("etc/covalent/covalentctl.toml", &settings);
+    }
+
+    /// Installs a package into the active environment as an administrator does by hand.
+    pub fn install_by_hand(&self, name: &str, version: &str) {
+        let wheel = wheel(name, version);
+        // From a folder of its own: nobody can say later where it came from.
+        let folder = tempfile::tempdir().unwrap();
+        fs::copy(&wheel, folder.path().join(wheel.file_name().unwrap())).unwrap();
+        let wish = format!("{name}=={version}");
+        let options: [&OsStr; 4] = [
+            "--no-index".as_ref(),
+            "--find-links".as_ref(),
+            folder.path().as_os_str(),
+            wish.as_ref(),
+        ];
+        self.pip("install", &options);
+    }
+
+    /// Removes a package from the active environment by hand.
+    pub fn remove_by_hand(&self, name: &str) {
+        self.pip("uninstall", &[name.as_ref()]);
+    }
+
+    fn pip(&self, verb: &str, arguments: &[&OsStr]) {
+        let output = Command::new(self.path("usr/libexec/covalent/uv"))
+            .args(["--no-config", "--no-cache", "pip", verb, "--python"])
+            .arg(self.environment().join("bin/python"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// The version of the interpreter.
+    pub fn python(&self) -> String {
+        let output = Command::new(self.path("usr/bin/python3"))
+            .args([
+                "-I",
+                "-c",
+                "import sys; print(*sys.version_info[:3], sep='.')",
+            ])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().into()
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -177,7 +264,9 @@ impl Tree {
 
     /// The folder of its packages.
     pub fn site_packages(&self) -> PathBuf {
-        self.environment().join("lib/python3.11/site-packages")
+        let mut libraries = fs::read_dir(self.environment().join("lib")).unwrap();
+        let library = libraries.next().unwrap().unwrap();
+        library.path().join("site-packages")
     }
 
     /// The packages in it, as `name-version`, sorted.
@@ -205,22 +294,63 @@ impl Tree {
     }
 }
 
+/// A small wheel of that name, which all tests share. Made again, it would have another hash.
+fn wheel(name: &str, version: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages/wheel.py");
+    let digest = Sha256::digest(fs::read(&program).unwrap());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wheels-{:02x}", digest[0]));
+    let file = format!("{}-{version}-py3-none-any.whl", name.replace('-', "_"));
+    let path = folder.join(&file);
+    if !path.exists() {
+        fs::create_dir_all(&folder).unwrap();
+        let draft = tempfile::tempdir_in(&folder).unwrap();
+        let mut make = Command::new("python3");
+        make.arg("-B").arg(program).arg(draft.path());
+        assert!(make.args([name, version]).status().unwrap().success());
+        // Of tests that make it at the same time, the first one counts.
+        let _ = fs::hard_link(draft.path().join(&file), &path);
+    }
+    path
+}
+
 /// Answers every question as Covalent's API does when a workflow runs; returns the port.
 pub fn busy_server() -> u16 {
+    let workflow =
+        r#"{"dispatches": [{"dispatch_id": "a", "root_dispatch_id": "a", "name": "w"}]}"#;
+    serve(|_| Some(workflow.into()))
+}
+
+/// A server of HTTP that answers with what there is at a path; returns the port.
+fn serve(content: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let content = Arc::new(content);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            // Whoever closes before all is read resets the connection.
-            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let body =
-                r#"{"dispatches": [{"dispatch_id": "a", "root_dispatch_id": "a", "name": "w"}]}"#;
-            write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
+            let (stream, content) = (stream.unwrap(), Arc::clone(&content));
+            thread::spawn(move || answer(stream, content.as_ref()));
         }
     });
     port
+}
+
+fn answer(mut stream: TcpStream, content: &impl Fn(&str) -> Option<Vec<u8>>) {
+    // Whoever closes before all is read resets the connection.
+    let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let path = asked.first().and_then(|line| line.split(' ').nth(1));
+    let (status, kind, body) = match content(path.unwrap_or_default()) {
+        Some(body) if body.starts_with(b"<") => ("200 OK", "text/html", body),
+        Some(body) => ("200 OK", "application/octet-stream", body),
+        None => ("404 Not Found", "text/plain", Vec::new()),
+    };
+    // Nor is it this server's concern who has gone away.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(&body);
 }
 
 /// Identifiers hold the second in which a generation was made.

@@ -22,38 +22,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 const SECRET: &str = "s3cret-of-root";
 
 /// What can be got, if somebody gets there.
-const TEMPTATIONS: &str = "
-    chmod 0755 /home/alice
-    echo secret >/home/alice/secret
-    echo s3cret-of-root >/root/secret
-    chmod 0600 /root/secret
-    touch /tmp/of-the-machine
-    chmod 0644 /tmp/of-the-machine
-    install -d -o covalent -g covalent /var/lib/covalent/adversary";
+const TEMPTATIONS: &str = include_str!("scripts/temptations");
 
 /// Code for whoever starts a Python, or an installer, where the account can write. It notes who ran
 /// it.
-const PLANT: &str = "
-    code='import os; open(\"/var/lib/covalent/adversary/ran-%d\" % os.getuid(), \"w\")'
-    site=/var/lib/covalent/site/lib/$(basename /opt/virtualenvs/covalent/lib/python3.*)/site-packages
-    mkdir -p $site
-    for name in sitecustomize usercustomize; do
-        printf '%s\n' \"$code\" >$site/$name.py
-    done
-    for name in sitecustomize usercustomize shlex json sqlite3 tempfile; do
-        printf '%s\n' \"$code\" >/var/lib/covalent/run/$name.py
-    done
-    cd /var/lib/covalent/run
-    printf '[pip]\\nindex-url = \"http://127.0.0.1:9/\"\\n[tool.uv]\\nnot = valid\\n' | tee uv.toml pyproject.toml pip.conf >/dev/null
-    echo 9.9 >.python-version";
+const PLANT: &str = include_str!("scripts/plant");
 
 /// Makes the account's database say that it is of this revision, and a folder that leads out.
-const REVISION: &str = "
-    exec python3 -I -c 'import os, sqlite3, sys
-database = \"/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite\"
-os.makedirs(database + \".x\", exist_ok=True)
-with sqlite3.connect(database) as opened:
-    opened.execute(\"UPDATE alembic_version SET version_num = ?\", [sys.argv[1]])' \"$1\" $0";
+const REVISION: &str = include_str!("scripts/set-revision");
 
 /// What root did for a way back to an earlier database: a link with the revision in its name.
 const LINK_BY_REVISION: &str = "
@@ -66,14 +42,7 @@ os.link(sys.argv[1], f'{sys.argv[1]}.{revision}')
 const WAY_OUT: &str = "x/../../../../../../../../etc/adversary";
 
 /// A migration that fails, behind Covalent's newest.
-const MIGRATION: &str = "\
-revision = 'ffffffffffff'
-down_revision = '7e9fb153ecfb'
-branch_labels = depends_on = None
-
-def upgrade():
-    raise RuntimeError('no room for a column')
-";
+const MIGRATION: &str = include_str!("failing_migration.py");
 
 /// Verbs that leave the server as it is, and what their exit statuses may be.
 const VERBS: [(&str, &[i32]); 17] = [
@@ -395,7 +364,7 @@ fn while_it_starts_and_is_upgraded(machine: &Machine) -> Result<(u64, u64)> {
     ensure!(got.is_empty(), "{got:?}");
     ensure!(attempts["children seen"] >= 10, "{attempts:?}");
     // What the packages' scripts leave of the account's folders is another matter than before.
-    machine.ok("apt-get remove --yes covalent covalent-wheels")?;
+    machine.ok("apt-get remove --yes covalent-common")?;
     ensure!(settled(machine, "successes")?.is_empty());
     machine.ok("apt-get purge --yes covalent; systemctl stop adversary 2>/dev/null || true")?;
     ensure!(!machine.exists("/etc/adversary")?);

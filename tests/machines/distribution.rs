@@ -53,7 +53,7 @@ fn an_upgrade_from_bookworm_to_trixie_keeps_everything_and_asks_nothing() -> Res
     a_python_that_goes_away_is_noticed_at_the_next_start(&machine)
 }
 
-/// The release of before has left its Python, which is what there is then.
+/// The previous release has left its Python, which is the one that there is then.
 fn a_python_that_goes_away_is_noticed_at_the_next_start(machine: &Machine) -> Result<()> {
     machine.ok("mv /usr/bin/python3.13 /root/; systemctl restart covalent")?;
     wait_for_answer(machine, 48008)?;

@@ -5,16 +5,7 @@ use anyhow::{Result, ensure};
 use machine::packages::{installed, run_workflows, wait_for_answer};
 
 /// A folder of a project's, which the account may write as one of the group.
-const SHARE: &str = "
-    groupadd project
-    install -d -m 0755 /srv/project
-    install -d -m 2770 -g project /srv/project/data
-    usermod -aG project covalent
-    echo COVALENT_DATA_DIR=/srv/project/data >>/etc/covalent/covalent.env
-    mkdir -p /etc/systemd/system/covalent.service.d
-    printf '[Service]\\nReadWritePaths=/srv/project/data\\n' >/etc/systemd/system/covalent.service.d/data.conf
-    systemctl daemon-reload
-    systemctl restart covalent";
+const SHARE: &str = include_str!("scripts/share");
 
 #[test]
 #[ignore = "boots machines: scripts/test"]

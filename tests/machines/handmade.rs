@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use machine::{Machine, wait_until};
+use machine::{Machine, by_hand, wait_until};
 
 use machine::packages::{
     DIST, Family, PYTHON, builder, expect, in_project, property, status, wait_for_answer,
@@ -14,41 +14,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// A virtual environment at `$1` with the tested versions and a package of the administrator's own, as
 /// pip would make it. No index can be reached, so the wheels are those of the packages.
-const ENVIRONMENT: &str = r#"
-    mkdir -p /root/package
-    dpkg-deb --extract /dist/covalent_*.deb /root/package
-    dpkg-deb --extract /dist/covalent-wheels_*.deb /root/package
-    python3 -B /packages/wheel.py /root/wheels greeter 1.0
-    uv=/root/package/usr/libexec/covalent/uv
-    share=/root/package/usr/share/covalent
-    sources="--offline --no-index --find-links $share/wheelhouse --find-links $share/wheels --find-links /root/wheels"
-    export UV_CACHE_DIR=/root/uv-cache
-    "$uv" --quiet venv --python /usr/bin/python3 "$1"
-    "$uv" --quiet pip sync --python "$1/bin/python" $sources "$share/covalent.lock"
-    "$uv" --quiet pip install --python "$1/bin/python" $sources greeter
-"#;
-
-/// The unit of Covalent's own instructions.
-const UNIT: &str = "\
-[Unit]
-Description=Covalent Dispatcher server
-After=network.target
-
-[Service]
-Type=forking
-Environment=VIRTUAL_ENV=/opt/virtualenvs/covalent
-Environment=PATH=/opt/virtualenvs/covalent/bin:$PATH
-Environment=HOME=/var/lib/covalent
-Environment=COVALENT_SERVER_IFACE_ANY=1
-EnvironmentFile=/etc/covalent/covalent.env
-ExecStartPre=-/opt/virtualenvs/covalent/bin/covalent stop
-ExecStart=/opt/virtualenvs/covalent/bin/covalent start
-ExecStop=/opt/virtualenvs/covalent/bin/covalent stop
-TimeoutStopSec=10
-
-[Install]
-WantedBy=multi-user.target
-";
+const ENVIRONMENT: &str = include_str!("scripts/environment-by-hand");
 
 /// With a folder outside of the server's home.
 const VARIABLES: &str =
@@ -88,7 +54,11 @@ fn client(
     let script = format!(
         "COVALENT_SVC_PORT={port} HOME=/home/alice/{port} {python} /home/alice/program.py \"$1\""
     );
-    machine.ok(&format!("install -d -o alice /home/alice/{port}"))?;
+    // The group is the packages'.
+    machine.ok(&format!(
+        "install -d -o alice /home/alice/{port}
+         ! getent group covalent-users || usermod --append --groups covalent-users alice"
+    ))?;
     let said = machine
         .script(&script)
         .user("alice")
@@ -108,14 +78,20 @@ fn listed(machine: &Machine, port: u16) -> Result<String> {
     ))
 }
 
-/// What Covalent's own page has one do, up to workflows that are finished.
-fn set_up_by_hand(machine: &Machine) -> Result<Vec<String>> {
+/// The environment, the unit in that folder, and the variables.
+fn make(machine: &Machine, units: &str) -> Result<()> {
     machine
         .script(ENVIRONMENT)
         .arguments(["/opt/virtualenvs/covalent"])
         .ok()?;
-    machine.write_file("/usr/lib/systemd/system/covalent.service", UNIT, 0o644)?;
-    machine.write_file("/etc/covalent/covalent.env", VARIABLES, 0o644)?;
+    let file = format!("{units}/covalent.service");
+    machine.write_file(&file, by_hand::unit("covalent"), 0o644)?;
+    machine.write_file("/etc/covalent/covalent.env", VARIABLES, 0o644)
+}
+
+/// What Covalent's own page has one do, up to workflows that are finished.
+fn set_up_by_hand(machine: &Machine) -> Result<Vec<String>> {
+    make(machine, "/usr/lib/systemd/system")?;
     machine.ok(
         "mkdir -p /var/lib/covalent /var/log/covalent; echo mine > /root/secret
          ln -s /root/secret /var/lib/covalent/link; ln /root/secret /var/lib/covalent/second-name
@@ -264,7 +240,11 @@ fn of_an_earlier_covalent_becomes_rpms() -> Result<()> {
     let workflow = machine.script("python3 -").input(EARLIER).ok()?;
     let workflow = workflow.trim();
     machine.ok("mkdir /opt/virtualenvs; mkdir /opt/virtualenvs/covalent")?;
-    machine.write_file("/usr/lib/systemd/system/covalent.service", UNIT, 0o644)?;
+    machine.write_file(
+        "/usr/lib/systemd/system/covalent.service",
+        by_hand::unit("covalent"),
+        0o644,
+    )?;
     machine.write_file(
         "/etc/covalent/covalent.env",
         "COVALENT_SVC_PORT=48123\n",
@@ -295,12 +275,7 @@ fn of_an_earlier_covalent_becomes_rpms() -> Result<()> {
 #[ignore = "boots machines: scripts/test"]
 fn that_runs_from_a_unit_below_etc_goes_on_until_it_is_adopted() -> Result<()> {
     let machine = boot("bookworm")?;
-    machine
-        .script(ENVIRONMENT)
-        .arguments(["/opt/virtualenvs/covalent"])
-        .ok()?;
-    machine.write_file("/etc/systemd/system/covalent.service", UNIT, 0o644)?;
-    machine.write_file("/etc/covalent/covalent.env", VARIABLES, 0o644)?;
+    make(&machine, "/etc/systemd/system")?;
     machine.ok("mkdir -p /var/lib/covalent /var/log/covalent; systemctl daemon-reload")?;
     machine
         .script("systemctl start covalent")

@@ -128,7 +128,10 @@ fn the_status_is_right(machine: &Machine, python: &str) -> Result<()> {
         "{shown}"
     );
     machine.ok("covalentctl doctor")?;
-    machine.ok("gzip --test /usr/share/man/man1/covalentctl.1.gz")?;
+    machine.ok(
+        "gzip --test /usr/share/man/man1/covalentctl.1.gz /usr/share/man/man5/covalent.env.5.gz \
+             /usr/share/man/man5/covalentctl.toml.5.gz",
+    )?;
     let packages = machine.ok(&format!("{PYTHON} -m pip --version"))?;
     ensure!(
         packages.contains("/opt/virtualenvs/covalent/"),

@@ -3,12 +3,16 @@
 //! `scripts/test` builds what these tests install: `dist` holds the packages, `target/upgrade`
 //! the same with a higher revision.
 
+mod access;
 mod adversary;
+mod before;
 mod busy;
 mod configuration;
 mod distribution;
+mod fleet;
 mod groups;
 mod handmade;
+mod https;
 mod image;
 mod install;
 mod launcher;
@@ -26,7 +30,9 @@ mod secrets;
 mod service;
 mod settings;
 mod sources;
+mod stranger;
 mod surroundings;
 mod trouble;
 mod ui;
 mod watchdog;
+mod worker;

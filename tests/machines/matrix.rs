@@ -167,7 +167,7 @@ fn what_a_removal_leaves(family: Family, machine: &Machine) -> Result<()> {
 
 /// After a purge nothing of the package is left but the archive of the data and the account.
 fn purge(machine: &Machine) -> Result<()> {
-    let said = machine.ok("apt-get purge --yes covalent covalent-wheels 2>&1")?;
+    let said = machine.ok("apt-get purge --yes covalent covalent-common covalent-wheels 2>&1")?;
     let archive = said
         .split_whitespace()
         .find(|word| word.starts_with("/var/backups/covalent-"))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{ADDRESS, Machine, NEIGHBOUR, wait_until};
 
-use machine::packages::{PLUGINS, PYTHON, builder, installed, wait_for_answer};
+use machine::packages::{PLUGINS, PYTHON, builder, expect, installed, wait_for_answer};
 
 /// Which TCP ports of that address take a connection.
 const SCAN: &str = "\
@@ -105,11 +105,43 @@ fn what_is_opened_answers(server: &Machine, other: &Machine) -> Result<()> {
     );
     let page = other.ok(&format!("curl --silent --fail http://{name}:48008/"))?;
     ensure!(page.contains("<html"), "{page}");
-    let sample = format!("{PYTHON} /workflows/sample.py --address {name} --only tasks,sublattice");
-    let output = other.script(&sample).user("alice").run()?;
-    ensure!(
-        output.success() && output.stdout.matches("PASS ").count() == 2,
-        "{output}"
-    );
+    // By whichever of its names and addresses they call it: none is set.
+    for place in [name, ADDRESS] {
+        let sample =
+            format!("{PYTHON} /workflows/sample.py --address {place} --only tasks,sublattice");
+        let output = other.script(&sample).user("alice").run()?;
+        ensure!(
+            output.success() && output.stdout.matches("PASS ").count() == 2,
+            "{place}: {output}"
+        );
+    }
+    it_is_said_that_there_is_no_login(server)?;
+    nobody_of_the_machine_gets_around_the_group(server)
+}
+
+fn it_is_said_that_there_is_no_login(server: &Machine) -> Result<()> {
+    let doctor = server.sh("covalentctl doctor")?;
+    let bad = "BAD   open to: covalent.env opens the server to the network without a login";
+    expect(&doctor, 11, &[bad, "Next: apt install covalent-https"])?;
+    server.ok("systemctl restart covalent")?;
+    wait_for_answer(server, 48008)?;
+    let journal = server.ok("journalctl --no-pager --unit covalent --output cat")?;
+    let said = "whoever reaches port 48008 over the network runs code as covalent, without a login";
+    ensure!(journal.matches(said).count() == 2, "{journal}");
+    Ok(())
+}
+
+/// The machine's own address in the network is still its own.
+fn nobody_of_the_machine_gets_around_the_group(server: &Machine) -> Result<()> {
+    server.ok("useradd --create-home bob")?;
+    for place in ["localhost", ADDRESS, "[::1]"] {
+        let ask = format!(
+            "curl --globoff --silent --output /dev/null --write-out '%{{http_code}}' http://{place}:48008/"
+        );
+        for (user, status) in [("bob", "403"), ("alice", "200")] {
+            let answer = server.as_user(user, &ask)?;
+            ensure!(answer.stdout == status, "{user} by {place}: {answer}");
+        }
+    }
     Ok(())
 }

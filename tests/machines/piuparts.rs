@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use machine::packages::in_project;
+use machine::packages::{SERVER, WORKER, in_project};
 use machine::run;
 
 /// It installs and purges more than once, on two busy cores.
@@ -14,12 +14,24 @@ const LIMIT: Duration = Duration::from_secs(1800);
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn finds_nothing() -> Result<()> {
+    finds_nothing_of(&SERVER)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn finds_nothing_of_a_worker() -> Result<()> {
+    finds_nothing_of(&WORKER)
+}
+
+fn finds_nothing_of(names: &[&str]) -> Result<()> {
     let packages: Vec<_> = std::fs::read_dir(in_project("dist"))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
-    let packages = packages
-        .iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    let packages = packages.iter().filter(|path| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = file.split('_').next().unwrap_or_default();
+        file.ends_with(".deb") && names.contains(&name)
+    });
     let root = in_project("target/roots/bookworm");
     let mut piuparts = Command::new("piuparts");
     piuparts

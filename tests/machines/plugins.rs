@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, PLUGINS, boot, executors, property, run_workflows, wait_for_answer,
+    DIST, Family, PLUGINS, SERVER, boot, executors, property, run_workflows, wait_for_answer,
 };
 
 /// Installs everything of Covalent's and all plugins in one transaction.
@@ -13,7 +13,8 @@ fn install_all(machine: &Machine, family: Family) -> Result<String> {
         Family::Deb => ("deb", "apt-get install --yes"),
         Family::Rpm => ("rpm", "dnf install --assumeyes --disablerepo='*'"),
     };
-    machine.ok(&format!("{command} {DIST}/*.{end} {PLUGINS}/*.{end} 2>&1"))
+    let server = family.files(DIST, &SERVER);
+    machine.ok(&format!("{command} {server} {PLUGINS}/*.{end} 2>&1"))
 }
 
 #[test]

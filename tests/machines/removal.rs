@@ -52,7 +52,7 @@ fn of_debs_leaves_links_and_mounts() -> Result<()> {
          mount --bind /srv/disk /var/lib/covalent; mount -t tmpfs tmpfs /var/lib/covalent/mounted
          echo x > /var/lib/covalent/mounted/file",
     )?;
-    machine.ok("apt-get purge --yes covalent")?;
+    machine.ok("apt-get purge --yes covalent covalent-common")?;
     let state = machine.sh("dpkg-query --show --showformat='${db:Status-Abbrev}' covalent")?;
     ensure!(!state.stdout.starts_with("rc"), "{state}");
     links_and_mounts_stay(&machine)?;
@@ -78,6 +78,6 @@ fn of_rpms_leaves_links_and_mounts() -> Result<()> {
     for word in ["scriptlet failed", "Error", "rmdir"] {
         ensure!(!said.contains(word), "{said}");
     }
-    machine.ok("! rpm --query covalent")?;
+    machine.ok("! rpm --query covalent covalent-common")?;
     links_and_mounts_stay(&machine)
 }

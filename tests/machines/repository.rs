@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use machine::packages::{expect, in_project, run_workflows, wait_for_answer};
+use machine::packages::{SERVER, expect, in_project, run_workflows, wait_for_answer};
 use machine::{Machine, NEIGHBOUR, run, wait_until};
 use tempfile::TempDir;
 
@@ -201,7 +201,7 @@ fn apt_installs_by_name() -> Result<()> {
     machine.ok("apt-get install --yes covalent")?;
     edit_the_environment(&machine)?;
     let version = "dpkg-query --show --showformat '${Version}' covalent";
-    is_well(&machine, version, "0.240.0-1")?;
+    is_well(&machine, version, "0.240.0-2")?;
     run_workflows(&machine, Some("sublattice"))?;
 
     repository.publish("target/upgrade")?;
@@ -213,13 +213,17 @@ fn apt_installs_by_name() -> Result<()> {
     )?;
     machine.ok("apt-get update 2>&1")?;
     let said = machine.ok("unattended-upgrade --verbose 2>&1")?;
-    is_well(&machine, version, "0.240.0-2").with_context(|| said.clone())?;
+    is_well(&machine, version, "0.240.0-3").with_context(|| said.clone())?;
 
-    let both = "covalent=0.240.0-1 covalent-wheels=0.240.0-1";
-    machine.ok(&format!("apt-get install --yes --allow-downgrades {both}"))?;
-    is_well(&machine, version, "0.240.0-1")?;
-    machine.ok("apt-get upgrade --yes")?;
+    let earlier = SERVER
+        .map(|package| format!("{package}=0.240.0-2"))
+        .join(" ");
+    machine.ok(&format!(
+        "apt-get install --yes --allow-downgrades {earlier}"
+    ))?;
     is_well(&machine, version, "0.240.0-2")?;
+    machine.ok("apt-get upgrade --yes")?;
+    is_well(&machine, version, "0.240.0-3")?;
     run_workflows(&machine, Some("sublattice"))
 }
 
@@ -249,15 +253,15 @@ fn dnf_installs_by_name() -> Result<()> {
     machine.ok("dnf install --assumeyes covalent && systemctl enable --now covalent")?;
     edit_the_environment(&machine)?;
     let version = "rpm --query --queryformat '%{VERSION}-%{RELEASE}' covalent";
-    is_well(&machine, version, "0.240.0-1")?;
+    is_well(&machine, version, "0.240.0-2")?;
     run_workflows(&machine, Some("sublattice"))?;
 
     repository.publish("target/upgrade")?;
     machine.ok("dnf upgrade --assumeyes --refresh")?;
+    is_well(&machine, version, "0.240.0-3")?;
+    machine.ok(&format!("dnf downgrade --assumeyes {}", SERVER.join(" ")))?;
     is_well(&machine, version, "0.240.0-2")?;
-    machine.ok("dnf downgrade --assumeyes covalent covalent-wheels")?;
-    is_well(&machine, version, "0.240.0-1")?;
     machine.ok("dnf upgrade --assumeyes")?;
-    is_well(&machine, version, "0.240.0-2")?;
+    is_well(&machine, version, "0.240.0-3")?;
     run_workflows(&machine, Some("sublattice"))
 }

@@ -35,44 +35,11 @@ read, known = ct.get_result(ct.dispatch(workflow)('s3cr' + 'et'), wait=True).res
 print(read > 3, known)
 ";
 
-/// As another user: which of these ports of loopback answer Dask's greeting, and which of these
-/// sockets can be connected to.
-const INTRUDE: &str = "\
-import asyncio, socket, sys
-from distributed.core import connect
-
-async def greets(port):
-    try:
-        await asyncio.wait_for(connect(f'tcp://127.0.0.1:{port}'), 5)
-    except (OSError, TimeoutError, MemoryError):  # the last: 'HTTP/1.1' taken for a length
-        return False
-    return True
-
-def connects(path):
-    try:
-        socket.socket(socket.AF_UNIX).connect(path)
-    except PermissionError:
-        return False
-    return True
-
-async def main():
-    ports = [name for name in sys.argv[1:] if name.isdigit()]
-    paths = [name for name in sys.argv[1:] if not name.isdigit()]
-    answers = await asyncio.gather(*map(greets, ports))
-    return [port for port, answer in zip(ports, answers) if answer] + [*filter(connects, paths)]
-
-print(asyncio.run(main()))
-";
+/// What another user gets to of the server's ports and sockets.
+const INTRUDE: &str = include_str!("../workflows/intrude.py");
 
 /// What each attempt of `tests/workflows/sandbox.py` would succeed with, for the account.
-const TEMPTATIONS: &str = "
-    chmod 0644 /etc/covalent/covalent.env
-    chmod 0755 /root /home/alice
-    for folder in /home/alice /root /tmp; do echo open >$folder/open; chmod 0644 $folder/open; done
-    install -d -m 1777 /srv/open
-    install -m 4755 /usr/bin/id /usr/local/bin/root-id
-    systemd-run --quiet --uid alice sleep infinity
-    chmod 0666 /dev/net/tun";
+const TEMPTATIONS: &str = include_str!("scripts/openings");
 
 /// numba's wheels; see tests/packages/numba.lock.
 const COMPILER: &str = "/compiler";
@@ -127,6 +94,7 @@ fn tasks_stay_in_their_sandbox() -> Result<()> {
     every_attempt_fails(&machine)?;
     tasks_share_what_the_server_has(&machine)?;
     a_drop_in_opens_two_folders(&machine)?;
+    a_drop_in_opens_its_devices_and_no_other(&machine)?;
     a_compiler_compiles(&machine)?;
     run_workflows(&machine, Some("work,local,transfer,pip"))
 }
@@ -210,6 +178,33 @@ fn a_drop_in_opens_two_folders(machine: &Machine) -> Result<()> {
         ensure!(taken.iter().any(|path| path == folder), "{taken:?}");
     }
     Ok(())
+}
+
+/// As `docs/sandbox.md` has it. What systemd is asked for is all that can be seen here: a machine has no
+/// graphics card, and systemd cannot limit devices in a container.
+fn a_drop_in_opens_its_devices_and_no_other(machine: &Machine) -> Result<()> {
+    let drop_in = "/etc/systemd/system/covalent.service.d/graphics-cards.conf";
+    machine.ok(&format!(
+        "install -Dm 644 /usr/share/covalent/graphics-cards.conf {drop_in}
+         systemctl daemon-reload; systemctl restart covalent"
+    ))?;
+    wait_for_answer(machine, 48008)?;
+    let shown = machine.ok("systemctl show --property DevicePolicy,DeviceAllow covalent")?;
+    // ProtectClock adds the clock, to be read.
+    let allowed: Vec<&str> = shown
+        .lines()
+        .filter(|line| *line != "DeviceAllow=char-rtc r")
+        .collect();
+    ensure!(
+        allowed.contains(&"DevicePolicy=closed")
+            && allowed.contains(&"DeviceAllow=char-nvidia* rw")
+            && allowed.len() == 2,
+        "{shown}"
+    );
+    machine.ok(&format!(
+        "rm {drop_in}; systemctl daemon-reload; systemctl restart covalent"
+    ))?;
+    wait_for_answer(machine, 48008)
 }
 
 fn a_compiler_compiles(machine: &Machine) -> Result<()> {

@@ -43,17 +43,10 @@ print(ct.redispatch(sys.argv[1], reuse_previous_results=True)())
 ";
 
 /// A migration that fails, behind Covalent's newest.
-const MIGRATION: &str = "\
-revision = 'ffffffffffff'
-down_revision = '7e9fb153ecfb'
-branch_labels = depends_on = None
-
-def upgrade():
-    raise RuntimeError('no room for a column')
-";
+const MIGRATION: &str = include_str!("failing_migration.py");
 
 /// The line of it that fails.
-const FAILURE: &str = "raise RuntimeError('no room for a column')";
+const FAILURE: &str = r#"raise RuntimeError("no room for a column")"#;
 
 const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
 
@@ -122,7 +115,7 @@ fn drained(machine: &Machine) -> Result<()> {
     expect(
         &output,
         14,
-        &["1 workflow runs still; the server takes new ones again"],
+        &["1 workflow runs still; the server accepts new ones again"],
     )?;
     let other = python(machine, DISPATCH, "drained")?;
     machine.ok("systemd-run --quiet --unit drain covalentctl drain")?;

@@ -6,7 +6,13 @@ use anyhow::{Context, Result, ensure};
 use machine::{ADDRESS, Machine, NEIGHBOUR};
 use tempfile::TempDir;
 
-use machine::packages::{DIST, boot, expect, run_workflows, status, wait_for_answer};
+use machine::packages::{DIST, Family, boot, expect, run_workflows, status, wait_for_answer};
+
+/// Installs a server without the wheels.
+fn installation() -> String {
+    let files = Family::Deb.files(DIST, &["covalent-common", "covalent"]);
+    format!("apt-get install --yes {files} 2>&1")
+}
 
 /// The helper's settings.
 const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
@@ -15,7 +21,7 @@ const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
 #[ignore = "boots machines: scripts/test"]
 fn without_wheels_and_without_a_network_the_error_says_what_to_install() -> Result<()> {
     let machine = boot("bookworm")?;
-    let refused = machine.sh(&format!("apt-get install --yes {DIST}/covalent_*.deb"))?;
+    let refused = machine.sh(&installation())?;
     ensure!(refused.code() == Some(100), "{refused}");
     for part in [
         "could not get the wheels from the package index",
@@ -73,7 +79,7 @@ fn an_index_serves_where_there_is_no_wheelhouse() -> Result<()> {
     serve_wheels(&machine, "")?;
     let settings = format!("[index]\nurl = \"http://{ADDRESS}:{PORT}/simple\"\n");
     machine.write_file(SETTINGS, &settings, 0o640)?;
-    machine.ok(&format!("apt-get install --yes {DIST}/covalent_*.deb"))?;
+    machine.ok(&installation())?;
     ensure!(source(&machine)? == "\"index\"");
     run_workflows(&machine, Some("tasks,sublattice"))?;
 
@@ -115,7 +121,7 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
 
     // One thing lacks after the other.
     machine.write_file(SETTINGS, &proxied, 0o640)?;
-    let refused = machine.sh(&format!("apt-get install --yes {DIST}/covalent_*.deb 2>&1"))?;
+    let refused = machine.sh(&installation())?;
     expect(&refused, 100, &["certificate", "Next: "])?;
     let doctor = |said: &[&str]| expect(&machine.sh("covalentctl doctor")?, 11, said);
     doctor(&[
@@ -126,7 +132,7 @@ fn an_index_with_a_password_a_certificate_and_a_proxy_is_reached_and_the_passwor
     machine.write_file(SETTINGS, &trusting, 0o640)?;
     expect(&machine.sh("covalentctl apply")?, 5, &["401"])?;
     doctor(&[
-        "BAD   index: the package index wants to know who asks: ",
+        "BAD   index: the package index asks for a login: ",
         "Next: correct username = ... and password = ...",
     ])?;
     let nobody = trusting.replace(&PROXY_PORT.to_string(), "9");

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use machine::{Machine, Output, wait_until};
 
-use machine::packages::{DIST, Family, PYTHON, boot, property, run_workflows, wait_for_answer};
+use machine::packages::{
+    DIST, Family, PYTHON, boot, let_in, property, run_workflows, wait_for_answer,
+};
 
 /// Where a test changes the unit.
 const DROP_IN: &str = "/etc/systemd/system/covalent.service.d/test.conf";
@@ -134,6 +136,7 @@ fn starts_by_itself(machine: &Machine) -> Result<()> {
 }
 
 fn client(machine: &Machine, code: &str, argument: &str) -> Result<Output> {
+    let_in(machine, "alice")?;
     machine.write_file("/home/alice/client.py", code, 0o644)?;
     machine
         .script(&format!("{PYTHON} client.py {argument}"))
@@ -232,7 +235,7 @@ fn with_the_port_in_use(machine: &Machine) -> Result<()> {
     )?;
     wait_until("doctor's word", Duration::from_secs(60), || {
         let doctor = machine.sh("covalentctl doctor")?;
-        let word = "BAD   service: it ends again and again";
+        let word = "BAD   service: it keeps ending";
         ensure!(doctor.text().contains(word), "{doctor}");
         Ok::<_, anyhow::Error>(())
     })?;

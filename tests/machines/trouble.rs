@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, UPGRADE, boot, expect, installed, property, run_workflows, wait_for_answer,
+    DIST, Family, SERVER, UPGRADE, boot, expect, installed, property, run_workflows,
+    wait_for_answer,
 };
 
 /// The environment is as it was, and the server still runs workflows from it.
@@ -22,7 +23,10 @@ fn nothing_is_lost(machine: &Machine, active: &str) -> Result<()> {
 #[ignore = "boots machines: scripts/test"]
 fn a_python_that_is_too_old_is_refused() -> Result<()> {
     let machine = boot("bullseye")?;
-    let refused = machine.sh(&format!("apt-get install --yes {DIST}/*.deb"))?;
+    let refused = machine.sh(&format!(
+        "apt-get install --yes {}",
+        Family::Deb.files(DIST, &SERVER)
+    ))?;
     expect(
         &refused,
         100,
@@ -37,7 +41,7 @@ fn a_python_that_is_too_old_is_refused() -> Result<()> {
         4,
         &["Python 3.10 to 3.14"],
     )?;
-    machine.ok("apt-get purge --yes covalent covalent-wheels")?;
+    machine.ok("apt-get purge --yes covalent-common")?;
     ensure!(!machine.exists("/opt/virtualenvs")?);
     Ok(())
 }
@@ -133,15 +137,16 @@ fn a_full_disk_is_found(machine: &Machine, active: &str) -> Result<()> {
 
     // Enough at the start, and taken away while the environment is built.
     machine.ok("mount -o remount,nr_inodes=100k /opt/virtualenvs")?;
-    let race = "covalentctl apply --rebuild & pid=$!
-         until ls /opt/virtualenvs/.covalent/*/bin/uvicorn 2>/dev/null | grep -qv \"$1\"; do sleep 0.05; done
-         dd if=/dev/zero of=/opt/virtualenvs/filler bs=1M 2>/dev/null || true
-         status=0; wait $pid || status=$?; rm /opt/virtualenvs/filler; exit $status";
+    let race = include_str!("scripts/race");
     let id = active.trim().trim_start_matches(".covalent/");
     expect(
         &machine.script(race).arguments([id]).run()?,
         6,
-        &["ran full", "No space left on device", "Next: make space"],
+        &[
+            "the file system is full",
+            "No space left on device",
+            "Next: make space",
+        ],
     )?;
     nothing_is_lost(machine, active)?;
     machine
@@ -165,22 +170,13 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
     expect(&sound, 0, &said)?;
     ensure!(!sound.text().contains("warn  "), "{sound}");
 
-    machine.ok(
-        "cp /etc/hosts /root/; sed -i /localhost/d /etc/hosts
-         mv /usr/share/covalent/wheelhouse /root/
-         mount -t tmpfs -o size=50M tmpfs /var/lib/covalent/run
-         printf 'COVALENT_DATA_DIR=/var/lib/covalent/run\n' >> /etc/covalent/covalent.env
-         chown root /var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite
-         echo '# mine' >> \"$(echo /opt/virtualenvs/covalent/lib/python3.*/site-packages/click/core.py)\"
-         cd /tmp; runuser -u covalent -- python3 -m http.server 9999 > /dev/null 2>&1 &
-         until ss -ltn | grep -q :9999; do sleep 0.1; done",
-    )?;
+    machine.ok(include_str!("scripts/breakage"))?;
     let said = [
         "BAD   disk: /var/lib/covalent/run has",
         "BAD   localhost: ",
         "Next: add the line \"127.0.0.1 localhost\" to /etc/hosts",
         "BAD   index: the package index does not answer properly: ",
-        "Next: correct url = ..., or name the way out with proxy = ...",
+        "Next: correct url = ..., or set the proxy with proxy = ...",
         "BAD   packages: click: /opt/virtualenvs/.covalent/",
         "click/core.py is not what was installed",
         "Next: sudo covalentctl apply --rebuild",
@@ -205,14 +201,14 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
     machine.ok("install -d -o covalent /srv/data
          sed -i 's|^\\(COVALENT_DATA_DIR=\\).*|\\1/srv/data|' /etc/covalent/covalent.env")?;
     let said = [
-        "BAD   data: the unit's sandbox lets nobody write /srv/data",
+        "BAD   data: the unit's sandbox makes /srv/data read-only",
         "Next: sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths=/srv/data",
     ];
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
 
     machine.ok("chown root /var/lib/covalent")?;
     let said = [
-        "BAD   account: /var/lib/covalent belongs to somebody else than covalent",
+        "BAD   account: /var/lib/covalent does not belong to covalent",
         "Next: sudo chown covalent:covalent /var/lib/covalent",
     ];
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
@@ -337,7 +333,7 @@ fn an_upgrade_that_cannot_build_leaves_the_rpm_and_the_server_as_they_were() -> 
         0o644,
     )?;
     let said = Family::Rpm.install(&machine, UPGRADE)?;
-    ensure!(said.contains("the environment stays as it was"), "{said}");
+    ensure!(said.contains("the environment is unchanged"), "{said}");
     ensure!(said.contains("no-such-package-anywhere"), "{said}");
     let now = machine.ok("readlink /opt/virtualenvs/covalent")?;
     ensure!(now == active, "{active} became {now}");

@@ -24,7 +24,7 @@ print(json.dumps({'executors': ['local'], 'sought': ['locket', 'tblib', 'toolz',
 /// What a run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The environment of before, or none where there was none.
+    /// The previous environment, or none where there was none.
     Old,
     /// Another one.
     New,
@@ -190,9 +190,10 @@ impl Tree {
                 there.get(name)
             );
         }
-        Ok(match before == Some(active.as_path()) {
-            true => Found::Old,
-            false => Found::New,
+        Ok(if before == Some(active.as_path()) {
+            Found::Old
+        } else {
+            Found::New
         })
     }
 

@@ -1,12 +1,18 @@
 """The compilation of an environment's modules."""
 
+import importlib
+import importlib.machinery
+import os
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import launcher
+
+script = importlib.import_module("compile")  # the launcher's, by its path
 
 # As the kernel does when it is out of memory.
 KILLED = """
@@ -14,7 +20,7 @@ import importlib, os, signal, sys
 sys.path.insert(0, {server!r})
 script = importlib.import_module("compile")
 script.py_compile.compile = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-sys.exit(script.main({library!r}))
+sys.exit(script.main([{library!r}]))
 """
 
 
@@ -48,7 +54,7 @@ class Compile(unittest.TestCase):
     def test_what_the_list_names_and_then_the_rest(self):
         names = self.packages / "list.txt"
         names.write_text("a/first.py\nnot/there.py\n")
-        first = self.compile(names)
+        first = self.compile("--only", names)
         self.assertEqual(list(first), ["first"])
         every = self.compile()
         self.assertEqual(sorted(every), ["b", "first", "second"])
@@ -75,7 +81,93 @@ class Compile(unittest.TestCase):
             [sys.executable, "-B", "-c", killed], capture_output=True, text=True, timeout=60
         )
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertRegex(done.stderr, r"^a process that compiled was killed.*\n$")
+        self.assertRegex(done.stderr, r"^a compiling process was killed.*\n$")
+
+
+class Ahead(unittest.TestCase):
+    """What is compiled while wheels are fetched."""
+
+    def setUp(self):
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+        self.unpacked = self.root / "cache" / script.UNPACKED
+        self.packages = self.root / "lib/python3/site-packages"
+        self.prepared = self.root / "prepared"
+        for folder in (self.unpacked, self.packages, self.prepared):
+            folder.mkdir(parents=True)
+        self.under_way = self.prepared / script.UNDER_WAY
+        self.under_way.touch()
+
+    def unpack(self, wheel, **modules):
+        """As uv does: the folder appears as a whole."""
+        draft = self.root / "draft"
+        draft.mkdir()
+        for name, text in modules.items():
+            (draft / f"{name}.py").write_text(text)
+        draft.rename(self.unpacked / wheel)
+
+    def run_ahead(self, **wheels):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", "-B", launcher.DIRECTORY / "compile.py"),
+                *("--ahead", self.root / "cache", "--prepared", self.prepared),
+            ]
+        )
+        with process:
+            time.sleep(0.5)  # it has looked at what was there before
+            for wheel, modules in wheels.items():
+                self.unpack(wheel, **modules)
+            expected = {name for modules in wheels.values() for name in modules}
+            deadline = time.monotonic() + 30
+            while not {path.stem for path in self.prepared.glob("*.pyc")} >= expected:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+            self.under_way.unlink()
+        self.assertEqual(process.returncode, 0)
+
+    def install(self, wheel, *names):
+        for name in names:
+            os.link(self.unpacked / wheel / f"{name}.py", self.packages / f"{name}.py")
+
+    def take(self):
+        self.assertEqual(script.compile_all(str(self.root / "lib"), None, self.prepared), "")
+        bytecode = self.packages / "__pycache__"
+        return {path.name.partition(".")[0]: path for path in bytecode.iterdir()}
+
+    def test_it_is_taken_where_it_is_the_modules_own(self):
+        self.unpack("old", before="x = 1\n")
+        self.run_ahead(one={"a": "x = 1\n", "b": "x = 1\n"})
+        self.assertFalse((self.prepared / "before.pyc").exists())
+        self.install("one", "a")
+        (self.packages / "b.py").write_text("x = 'another'\n")
+        ours = (self.prepared / "a.pyc").stat().st_ino
+        theirs = (self.prepared / "b.pyc").stat().st_ino
+        taken = self.take()
+        self.assertEqual(taken["a"].stat().st_ino, ours)
+        self.assertNotEqual(taken["b"].stat().st_ino, theirs)
+        loaded = importlib.machinery.SourcelessFileLoader("b", str(taken["b"])).get_code("b")
+        self.assertIn("another", loaded.co_consts)
+
+    def test_what_two_wheels_have_is_not_taken(self):
+        self.run_ahead(one={"a": "x = 1\n"}, two={"a": "x = 2\n", "c": "x = 3\n"})
+        self.assertEqual([path.name for path in self.prepared.glob("*.pyc")], ["c.pyc"])
+
+    def test_it_ends_with_the_process_that_wanted_it(self):
+        code = (
+            "import subprocess, sys, time; child = subprocess.Popen(sys.argv[1:], stdout=2); "
+            "print(child.pid); time.sleep(1)"
+        )
+        words = [sys.executable, "-I", "-S", "-B", str(launcher.DIRECTORY / "compile.py")]
+        words += ["--ahead", str(self.root / "cache"), "--prepared", str(self.prepared)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True, timeout=60
+        )
+        child = Path("/proc", done.stdout.strip())
+        deadline = time.monotonic() + 30
+        while child.exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ BECOMES = re.compile(
 
 # Paths that the account can change, or a name in a folder of the account's.
 ACCOUNTS = re.compile(
-    r"\.(?:data|interrupted|unproven|database_copy)\(|places\.(?:data|data_as_set|configuration)|Database::File"
+    r"\.(?:data|interrupted|unproven|database_copy|fleet_report|offered_lock)\(|places\.(?:data|data_as_set|configuration)|Database::File"
 )
 
 # What opens, makes, moves, removes or gives away something by its path.
@@ -42,7 +42,15 @@ ALLOWED = {
     ),
     "data/backup/create.rs": (10, "in /var/backups and in root's staging folder"),
     "data/backup/archive.rs": (1, "the archive that root was given"),
-    "service/serve.rs": (2, "/run/covalent, where no systemd makes it"),
+    "service/serve.rs": (
+        3,
+        "/run/covalent, where no systemd makes it; the packages' version, in /usr/share",
+    ),
+    "environment/server_lock.rs": (
+        5,
+        "the fleet's authority in /etc, and root's own lock in /var/lib/covalentctl; what the account "
+        "offers is read through the door",
+    ),
     "adoption/in_place.rs": (
         2,
         "resolves links; whoever takes it over looks at every folder on the way",

@@ -41,7 +41,7 @@ class Pythons(unittest.TestCase):
             with self.subTest(file):
                 found = only(pattern, file)
                 self.assertEqual(found.replace('"', "'"), str(expected))
-        triggers = re.findall(r"/usr/bin/python3\.(\d+)", read("debian/covalent/triggers"))
+        triggers = re.findall(r"/usr/bin/python3\.(\d+)", read("debian/covalent-common/triggers"))
         self.assertEqual([int(minor) for minor in triggers], list(minors))
 
 
@@ -52,11 +52,26 @@ class Port(unittest.TestCase):
         for file, pattern in (
             ("systemd/covalent.env", r"^#COVALENT_SVC_PORT=(\d+)$"),
             ("src/service/address.rs", r'DEFAULT_PORT: &str = "(\d+)"'),
-            ("debian/covalent/postinst", r"http://localhost:\$\{port:-(\d+)\}"),
+            ("debian/service/postinst", r"http://localhost:\$\{port:-(\d+)\}"),
             ("README.md", r"<http://localhost:(\d+)>"),
+            ("firewall/covalent.xml", r'port="(\d+)"'),
         ):
             with self.subTest(file):
                 self.assertEqual(only(pattern, file), str(DEFAULT_PORT))
+
+
+class PortOfHttps(unittest.TestCase):
+    """`DEFAULT_PORT` of src/https/settings.rs."""
+
+    def test_is_the_same_everywhere(self):
+        port = only(r"DEFAULT_PORT: u16 = (\d+);", "src/https/settings.rs")
+        for file, pattern in (
+            ("systemd/https/https.env", r"^#COVALENT_HTTPS_PORT=(\d+)$"),
+            ("tests/workflows/https.py", r'"--port", type=int, default=(\d+)'),
+            ("docs/access.md", r"https://server.example.org:(\d+)"),
+        ):
+            with self.subTest(file):
+                self.assertEqual(only(pattern, file), port)
 
 
 class Version(unittest.TestCase):
@@ -65,9 +80,10 @@ class Version(unittest.TestCase):
     def test_is_the_same_everywhere(self):
         newest = only(r"\A\S+ \((.*?)\)", "debian/changelog")
         self.assertEqual(only(r'^version = "(.*)"$', "Cargo.toml"), newest.partition("-")[0])
-        # scripts/build puts it between the packages.
-        self.assertNotIn(newest, read("Cargo.toml"))
-        self.assertEqual(only(r"covalent[_-](\d[0-9.-]*)[_.](?:amd64|x86_64)", "README.md"), newest)
+        # scripts/build puts it between the packages. What they replace is of a version before it.
+        packages = re.sub(r"^(breaks|replaces|conflicts) = .*$", "", read("Cargo.toml"), flags=re.M)
+        self.assertNotIn(newest, packages)
+        self.assertEqual(only(r"covalent\S*[_-](\d[0-9.-]*\d)[_.]\*\.", "README.md"), newest)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ class Defaults(unittest.TestCase):
         self.assertFalse(settings.all_interfaces)
         self.assertFalse(settings.terminal)
         self.assertEqual(settings.dashboard, "")
+        self.assertEqual(settings.local_group, "covalent-users")
+        self.assertIsNone(settings.proxy_socket)
+
+    def test_an_empty_group_is_everybody(self):
+        for value, group in (("", ""), (" ", ""), ("physics", "physics")):
+            self.assertEqual(read(COVALENT_LOCAL_GROUP=value).local_group, group)
 
     def test_follow_the_xdg_directories_as_covalent_does(self):
         settings = read(XDG_CONFIG_DIR="/c", XDG_CACHE_HOME="/k", XDG_DATA_HOME="/d")
@@ -160,14 +166,13 @@ class Address(unittest.TestCase):
 
     def test_on_all_interfaces_is_the_name_of_the_machine(self):
         settings = read("127.0.0.1", COVALENT_SERVER_IFACE_ANY="1")
-        self.assertEqual((settings.address, settings.notes), ("127.0.0.1", ()))
+        self.assertEqual(settings.address, "127.0.0.1")
 
-    def test_that_does_not_resolve_is_not_given_to_clients(self):
+    def test_that_does_not_resolve_is_not_what_tasks_are_told(self):
         for name in ("host.invalid", "localhost.localdomain"):
             with self.subTest(name=name):
                 settings = read(name, COVALENT_SERVER_IFACE_ANY="1")
                 self.assertEqual(settings.address, "localhost")
-                self.assertIn("COVALENT_DISPATCHER_ADDR", settings.notes[0])
 
 
 class Export(unittest.TestCase):

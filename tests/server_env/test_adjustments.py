@@ -6,6 +6,7 @@ what the adjustment is for. Then the adjustment and its tests can go.
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import importlib
 import inspect
@@ -27,7 +28,10 @@ import own_home  # noqa: F401
 
 # isort: split
 import dask.config
+import distributed.utils
 from covalent._dispatcher_plugins import local as local_dispatcher
+from covalent_dispatcher._core.data_modules import importer as manifest_importer
+from covalent_dispatcher._core.data_modules import utils as data_module_utils
 from covalent_dispatcher._db import datastore
 from covalent_dispatcher._service import app_dask
 from distributed import Scheduler
@@ -363,6 +367,52 @@ class LocalPool(unittest.TestCase):
         self.assertEqual(plugin.proc_pool.submit(sum, [1, 2]).result(), 3)
 
 
+class AssetAddresses(unittest.TestCase):
+    def setUp(self):
+        self.store = fresh("covalent_dispatcher._object_store.local")
+        self.provider = self.store.LocalProvider()
+        self.utils = types.SimpleNamespace(dm_pool=data_module_utils.dm_pool)
+
+    def address(self):
+        return self.provider.get_public_uri(self.provider.base_path, "id/result.tobj")
+
+    def test_covalent_still_has_one_address_for_all(self):
+        self.assertEqual(self.address(), f"{self.store.SERVER_URL}/api/v0/files/id/result.tobj")
+
+    def test_is_where_the_caller_calls_it(self):
+        for site in ("https://server.example.org", "http://localhost:9000"):
+            adjustments.asset_addresses(self.store, self.utils, lambda site=site: site)
+            self.assertEqual(self.address(), f"{site}/api/v0/files/id/result.tobj")
+            self.assertEqual(self.provider.get_public_uri("/elsewhere", "x"), "")
+            self.store.LocalProvider.get_public_uri = (
+                self.store.LocalProvider.get_public_uri.__wrapped__
+            )
+
+    def test_is_covalents_own_where_nobody_called(self):
+        adjustments.asset_addresses(self.store, self.utils, lambda: "")
+        self.assertEqual(self.address(), f"{self.store.SERVER_URL}/api/v0/files/id/result.tobj")
+
+    def seen_by(self, pool):
+        """What a context variable of the caller's is, in a thread of Covalent's."""
+        variable = contextvars.ContextVar("variable", default="none")
+
+        async def ask():
+            variable.set("set")
+            with mock.patch.object(data_module_utils, "dm_pool", pool):
+                return await data_module_utils.run_in_executor(variable.get)
+
+        return asyncio.run(ask())
+
+    def test_covalent_still_makes_some_in_a_thread_without_the_context(self):
+        source = inspect.getsource(manifest_importer.import_manifest)
+        self.assertIn("await run_in_executor(\n        _import_manifest", source)
+        self.assertEqual(self.seen_by(data_module_utils.dm_pool), "none")
+
+    def test_it_has_the_context_now(self):
+        adjustments.asset_addresses(self.store, self.utils, lambda: "")
+        self.assertEqual(self.seen_by(self.utils.dm_pool), "set")
+
+
 class WorkerPreload(unittest.TestCase):
     def test_covalent_still_starts_workers_afresh(self):
         self.assertEqual(dask.config.get("distributed.worker.multiprocessing-method"), "spawn")
@@ -398,6 +448,31 @@ class IdleCluster(unittest.TestCase):
             adjustments.idle_cluster()
             self.addCleanup(dask.config.defaults.pop)
             self.assertEqual(list(self.settings().values()), [False, "1s", "5s"])
+
+
+class WorkersShareMemory(unittest.TestCase):
+    METHOD = "distributed.worker.multiprocessing-method"
+
+    def test_dask_still_starts_each_worker_afresh(self):
+        self.assertEqual(dask.config.get(self.METHOD), "spawn")
+        self.assertFalse(distributed.utils._forkserver_preload_set)
+
+    def test_are_forked_but_where_the_administrator_says_how(self):
+        before = copy.deepcopy(dask.config.get("distributed"))
+        for theirs, found in ((None, "forkserver"), ("fork", "fork")):
+            with self.subTest(theirs=theirs), dask.config.set({"distributed": before}):
+                if theirs:
+                    dask.config.set({self.METHOD: theirs})
+                with (
+                    mock.patch("multiprocessing.set_forkserver_preload") as preload,
+                    mock.patch("distributed.utils._forkserver_preload_set", False),
+                ):
+                    adjustments.workers_share_memory()
+                    # As a nanny does it, which then leaves the list alone.
+                    method = distributed.utils.get_mp_context().get_start_method()
+                self.addCleanup(dask.config.defaults.pop)
+                self.assertEqual(method, found)
+                preload.assert_called_once_with(adjustments.SHARED_BY_WORKERS)
 
 
 class Configuration(unittest.TestCase):

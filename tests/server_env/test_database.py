@@ -1,4 +1,4 @@
-"""What is done to a PostgreSQL database, and said of it, without one.
+"""What is done to a database on a server, and said of it, without one.
 
 With a real one: tests/machines/postgresql.rs.
 """
@@ -26,12 +26,12 @@ from covalent_service.unproven import Unproven  # noqa: E402
 ADDRESS = "postgresql+psycopg2://me:s3cret@host/workflows"
 
 
-def store(revision):
+def store(revision, address=ADDRESS):
     engine = types.SimpleNamespace(
-        url=make_url(ADDRESS), dialect=postgresql.dialect(), dispose=lambda: None
+        url=make_url(address), dialect=postgresql.dialect(), dispose=lambda: None
     )
     return types.SimpleNamespace(
-        db_URL=ADDRESS,
+        db_URL=address,
         engine=engine,
         current_revision=lambda: revision,
         current_head=lambda: "new",
@@ -54,12 +54,12 @@ class Server(unittest.TestCase):
         self.addCleanup(patch.stop)
         return patch.start()
 
-    def prepare(self, revision):
-        database.prepare(store(revision), self.settings, self.unproven)
+    def prepare(self, *given):
+        database.prepare(store(*given), self.settings, self.unproven)
 
-    def refusal(self, revision):
+    def refusal(self, *given):
         with self.assertRaises(Refusal) as refused:
-            self.prepare(revision)
+            self.prepare(*given)
         self.assertNotIn("s3cret", str(refused.exception))
         return refused.exception
 
@@ -113,6 +113,13 @@ class Server(unittest.TestCase):
         self.assertEqual(refusal.exit_code, NEEDS_ATTENTION)
         self.assertIn("permission denied for schema public", str(refusal))
         self.assertTrue(str(refusal).endswith('ALTER DATABASE "workflows" OWNER TO "me";'))
+
+    def test_of_another_kind_it_is_left_to_its_administrator(self):
+        """test_service.py runs what is advised."""
+        refusal = self.refusal("old", "mysql://me:s3cret@host/workflows")
+        self.assertEqual(refusal.exit_code, NEEDS_ATTENTION)
+        self.assertIn(f"type: {database.MIGRATE} and", str(refusal))
+        self.migrate.assert_not_called()
 
 
 if __name__ == "__main__":

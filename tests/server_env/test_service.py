@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from served import LAUNCHER, STOP_LIMIT, Served, free_port, wait_for
 
 sys.path.append(str(LAUNCHER))
 
+from covalent_service import database  # noqa: E402
 from covalent_service.readiness import QUESTION  # noqa: E402
 
 LONG_CHAIN = """
@@ -105,24 +107,6 @@ def workflow(): return variables()
 print(ct.get_result(ct.dispatch(workflow)(), wait=True).result)
 """
 
-GREET = """
-import asyncio
-from distributed.core import connect
-
-async def greets(port):
-    try:
-        await asyncio.wait_for(connect(f"tcp://127.0.0.1:{port}"), 5)
-    except (OSError, TimeoutError, MemoryError):  # the last: "HTTP/1.1" taken for a length
-        return False
-    return True
-
-async def main():
-    answers = await asyncio.gather(*map(greets, PORTS))
-    return [port for port, answer in zip(PORTS, answers) if answer]
-
-print(asyncio.run(main()))
-"""
-
 # A database that never answers, and who waits for it.
 GIVE_UP = """
 import pathlib, sys
@@ -137,7 +121,7 @@ def silent(_store):
     asked.set()
     Event().wait()
 database.unfinished = silent
-stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, notify.Notifier())
+stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, None, notify.Notifier())
 stopping._exit_code = 7
 Thread(target=stopping._finish, daemon=True).start()
 asked.wait()
@@ -223,7 +207,11 @@ class Running(unittest.TestCase):
             ports = [port for _, port in server.listening()]
             self.assertEqual(ports, [server.port])
             # What answers Dask's greeting runs what it is sent next.
-            self.assertEqual(server.client(GREET.replace("PORTS", repr(ports))), "[]")
+            intrude = Path(__file__).parents[1] / "workflows/intrude.py"
+            told = subprocess.check_output(
+                [sys.executable, intrude, *map(str, ports)], text=True, timeout=60
+            )
+            self.assertEqual(told, "[]\n")
             folder = server.home / ".cache/covalent/dask"
             self.assertGreaterEqual(workers(server), 1)
             self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
@@ -584,7 +572,7 @@ class Refusing(unittest.TestCase):
             server.query("UPDATE alembic_version SET version_num = 'unknown'")
             before = server.database.read_bytes()
             self.assertEqual(server.refuse(), 79)
-            self.assertIn("cannot be brought to revision", server.output)
+            self.assertIn("cannot be migrated to revision", server.output)
             self.assertEqual(server.database.read_bytes(), before)
             self.assertEqual(list(server.database.parent.glob("*.upgrading*")), [])
 
@@ -622,6 +610,34 @@ class Upgrading(unittest.TestCase):
             self.assertEqual(mark.read_text(), sys.prefix)
             server.start()
             self.assertFalse(mark.exists())
+
+    def test_covalents_own_command_migrates_the_database_that_its_input_names(self):
+        """As the service advises for a kind of database that it does not migrate itself."""
+        sudo, covalentctl, run, end, *command = shlex.split(database.MIGRATE)
+        self.assertEqual([sudo, covalentctl, run, end], ["sudo", "covalentctl", "run", "--"])
+        with Served(COVALENT_DISABLE_DASK="1") as server:
+            server.start()
+            server.stop()
+            (current,) = server.query("SELECT version_num FROM alembic_version")
+            downgrade(server)
+            elsewhere = server.home / "elsewhere.sqlite"
+            server.database.rename(elsewhere)
+            done = subprocess.run(
+                command,
+                env={
+                    **server.variables,
+                    "PATH": f"{Path(sys.executable).parent}:{server.variables['PATH']}",
+                },
+                input=f"sqlite+pysqlite:///{elsewhere}\n",
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertFalse(server.database.exists())
+            elsewhere.rename(server.database)
+            (migrated,) = server.query("SELECT version_num FROM alembic_version")
+            self.assertEqual(migrated, current)
 
     def test_older_database_is_kept_beside_the_upgraded_one(self):
         with Served(COVALENT_DISABLE_DASK="1") as server:

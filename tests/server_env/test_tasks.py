@@ -51,6 +51,11 @@ print(result.status, result.result)
 
 SCORE = "return int(open('/proc/self/oom_score_adj').read())"
 
+# How much of a worker's memory is its own.
+OWN_SHARE = """import psutil
+    memory = psutil.Process().memory_full_info()
+    return memory.uss / memory.rss"""
+
 WORDS = """import subprocess, sys
     print('\\u2192')
     with open('arrow', 'w') as file:
@@ -103,6 +108,18 @@ class Killed(unittest.TestCase):
     def score(self, pid):
         with open(f"/proc/{pid}/oom_score_adj") as file:
             return int(file.read())
+
+
+class Memory(unittest.TestCase):
+    def test_workers_share_what_each_of_them_loads(self):
+        afresh = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "spawn"}
+        for settings, most in (({}, 0.6), (afresh, 1)):
+            with self.subTest(settings=settings), Served() as server:
+                server.start(**settings)
+                told = server.client(ASK.format(executor="dask", body=OWN_SHARE))
+                status, share = told.split()
+                self.assertEqual(status, "COMPLETED")
+                self.assertTrue(most - 0.4 < float(share) <= most, told)
 
 
 class Words(unittest.TestCase):

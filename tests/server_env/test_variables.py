@@ -14,6 +14,7 @@ import urllib.request
 from contextlib import closing
 from pathlib import Path
 
+from fleet import Authority
 from served import LAUNCHER, Served, free_port
 from test_service import terminal
 
@@ -141,6 +142,8 @@ def lives(home):
         "dask",
         {
             "COVALENT_ALLOWED_HOSTS": ("proxy.example", lambda value, life: life.answers_as(value)),
+            "COVALENT_LOCAL_GROUP": ("", said("every user of this machine runs code as")),
+            "COVALENT_PROXY_SOCKET": (f"{home}/proxy", lambda value, life: accepts(value)),
             "COVALENT_SVC_PORT": (str(free_port()), listens),
             "COVALENT_UI_TERMINAL": ("1", lambda value, life: life.terminal == "42"),
             "SHELL": (f"{home}/shell", lambda value, life: Path(f"{value}.used").exists()),
@@ -209,6 +212,20 @@ def lives(home):
             ),
             "COVALENT_DISPATCHER_ADDR": ("127.0.0.1", said("ready at http://127.0.0.1:")),
             "COVALENT_PLUGIN_LOAD": ("false", said("No executor found by name: local")),
+        },
+    )
+    # Beside the folder of what does not outlive a run is root's, for the fleet.
+    fleet = Path(f"{home}/other-fleet")
+    Authority(f"{home}/authority").issue("server", fleet, role="server")
+    (fleet / "workers").mkdir()
+    (fleet / "workers/w1").touch()
+    yield (
+        "dask",
+        {
+            "COVALENT_CACHE_DIR": (f"{home}/other", below("fleet.json")),
+            "COVALENT_LOCAL_WORKERS": ("0", lambda value, life: not life.seen),
+            "COVALENT_FLEET_WAIT": ("1s", lambda value, life: not life.seen),
+            "COVALENT_FLEET_LISTEN": (f"127.0.0.1:{free_port()}", listens),
         },
     )
 

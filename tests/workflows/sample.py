@@ -388,8 +388,8 @@ def transfer():
 @kind
 def cancel():
     """A task that is cancelled while it runs."""
-    # Last, and not long: Dask forgets a cancelled task, yet its worker is busy until it ends,
-    # and what is given to that worker next waits.
+    # Last, and not long: as released, Dask forgets a cancelled task, yet its worker is busy until it
+    # ends, and what is given to that worker next waits.
     import covalent as ct
 
     @ct.electron

@@ -31,7 +31,7 @@ fn a_publication_that_was_cut_off_is_finished_by_the_next() -> Result<()> {
     let begun = fixture.path("begun");
     copy(&fixture.tree(), &begun)?;
 
-    let words = "a publication was cut off; type its command again";
+    let words = "a publication was interrupted; run its command again";
     let mut steps = 0;
     loop {
         fs::remove_dir_all(fixture.tree())?;

@@ -266,9 +266,10 @@ fn a_distribution_is_known_by_its_name_or_by_whom_it_is_like() -> Result<()> {
     ] {
         let said = identified(&fixture, system)?;
         let is_family = ["apt", "dnf"].contains(&word);
-        let right = match is_family {
-            true => said.trim() == word,
-            false => said.starts_with("install.sh: ") && said.contains(word),
+        let right = if is_family {
+            said.trim() == word
+        } else {
+            said.starts_with("install.sh: ") && said.contains(word)
         };
         ensure!(right, "{system:?}: {said}");
     }

@@ -15,23 +15,26 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{self, Row};
 use super::terminal::colour;
+use super::worker;
 use crate::data::backup;
 use crate::data::database;
 use crate::data::places::{Database, Places};
 use crate::environment::generation::{Generation, Manifest};
 use crate::environment::requirement_file::Files;
 use crate::environment::state::{FailedAttempt, State};
+use crate::fleet::{membership, report};
 use crate::service::address::Address;
 use crate::service::api::{self, Running, Workflow};
 use crate::service::drain;
 use crate::system::failure::Kind;
 use crate::system::host::Host;
 use crate::system::print;
+use crate::system::role::Role;
 use crate::system::systemd;
 use crate::system::terminal::one_line;
 use crate::unprivileged::{self, Revision};
 
-/// Show the state of the server and its environment
+/// Show the state of the server, or the worker, and its environment
 ///
 /// The exit status is 0 if there is an environment, and 10 if there is none.
 #[derive(Args, Debug)]
@@ -39,6 +42,10 @@ pub struct Status {
     /// Print one JSON object instead; its fields keep their meaning, and new ones may be added
     #[arg(long)]
     json: bool,
+
+    /// Print only the address of the UI for a browser on this machine; the exit status is 0
+    #[arg(long, conflicts_with = "json")]
+    address: bool,
 }
 
 /// What `--json` prints.
@@ -46,15 +53,17 @@ pub struct Status {
 struct Report {
     /// The form of this object; a change of the fields below would count it up.
     version: u32,
+    /// What this machine is: `server`, or `worker` of another machine's.
+    role: &'static str,
     /// The unit, as systemd sees it; every field empty without systemd.
     service: Service,
-    /// Where a browser on this machine finds the UI.
+    /// Where a browser on this machine finds the UI; empty on a worker.
     address: String,
     /// The active environment.
     environment: Option<Environment>,
     /// Whether the environment is the one that the administrator went back to.
     held: bool,
-    /// The workflows that run; none where no server answers.
+    /// The workflows that run; none where no server answers, or not this account.
     running: Option<Running>,
     /// Whether the server starts no new ones (`covalentctl drain`).
     draining: bool,
@@ -70,6 +79,12 @@ struct Report {
     database: Option<Stored>,
     /// The newest backup in /var/backups/covalent; for root.
     last_backup: Option<PathBuf>,
+    /// The workers on other machines; for root, of whom there are some.
+    workers: Vec<worker::Row>,
+    /// Which tasks wait for something that no worker has, in words.
+    shortages: Vec<String>,
+    /// What this machine is in a fleet; none of a server, and of a worker that was joined to none.
+    joined: Option<Joined>,
     /// Why the newest attempt to build the wanted environment failed.
     failure: Option<FailedAttempt>,
 }
@@ -160,8 +175,10 @@ impl Report {
         let mut shown = systemd::show(host, &names);
         let [active, enabled, since, status, main_process] =
             names.map(|name| shown.remove(name).unwrap_or_default());
+        let role = Role::of(host);
         let address = Address::told(host, &status);
         let running = match active.as_str() {
+            _ if role == Role::Worker => None,
             // Without systemd it may run all the same.
             "active" | "" => api::running(&address, NAMES).ok(),
             _ => None,
@@ -175,26 +192,40 @@ impl Report {
         let because = held.as_ref().and_then(|held| held.because.clone());
         let active_one = environment.as_ref();
         let files = Files::find(host).ok();
+        let fleet = report::Report::read(host);
+        // Only root can see how they are.
+        let is_root = !host.is_real() || rustix::process::geteuid().is_root();
+        let workers = match role {
+            Role::Server if is_root => worker::rows(host, fleet.as_ref()).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         Report {
             version: 1,
+            role: role.noun(),
+            workers,
+            shortages: fleet.iter().flat_map(report::Report::shortages).collect(),
+            joined: Joined::read(host, role),
             service: Service {
                 active,
                 enabled,
                 since,
                 status,
             },
-            address: address.to_string(),
+            address: match role {
+                Role::Server => address.to_string(),
+                Role::Worker => String::new(),
+            },
             running,
             draining: drain::is_draining(host),
             runs_from: runs_from(&main_process, environment.as_ref()),
             interrupted: Interrupted::read(host),
             plugins: files
                 .as_ref()
-                .map_or_else(Vec::new, |files| list::plugins(files, active_one)),
+                .map_or_else(Vec::new, |files| list::plugins(host, files, active_one)),
             own_packages: files
                 .and_then(|files| list::own(host, &files, active_one).ok())
                 .unwrap_or_default(),
-            database: Stored::read(host, active_one),
+            database: Stored::read(host, active_one).filter(|_| role == Role::Server),
             last_backup: backup::newest(host),
             held: held.is_some(),
             environment: environment.map(|generation| Environment {
@@ -219,8 +250,37 @@ fn runs_from(process: &str, active: Option<&Generation>) -> Option<String> {
     another.then(|| one_line(from))
 }
 
+/// A worker's place in a fleet.
+#[derive(Serialize)]
+struct Joined {
+    /// Its name there.
+    name: String,
+    /// The server.
+    server: String,
+    /// When its certificate ends.
+    certificate_end: Timestamp,
+}
+
+impl Joined {
+    fn read(host: &Host, role: Role) -> Option<Joined> {
+        let place = match role {
+            Role::Server => None,
+            Role::Worker => membership::read(host).ok().flatten(),
+        }?;
+        Some(Joined {
+            name: place.name,
+            server: place.server,
+            certificate_end: place.certificate.end,
+        })
+    }
+}
+
 impl Status {
     pub(super) fn run(self, host: &Host) -> Result<ExitCode> {
+        if self.address {
+            print::answer(format_args!("{}\n", Address::now(host)))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let report = Report::new(host);
         if self.json {
             let json =

@@ -1,11 +1,13 @@
 //! The status for a reader: one screen, a fact a line.
 
 use super::super::list;
-use super::{Environment, Interrupted, NAMES, Report, Service, Stored};
+use super::super::worker;
+use super::{Environment, Interrupted, Joined, NAMES, Report, Service, Stored};
 use crate::environment::source::described;
 use crate::environment::state::FailedAttempt;
 use crate::service::api::Workflow;
 use crate::service::drain;
+use crate::service::standing::Standing;
 use crate::system::failure::Kind;
 use crate::system::terminal::{Colour, one_line};
 
@@ -37,11 +39,17 @@ impl Report {
     /// One screen, a fact a line.
     pub(super) fn text(&self, colour: bool) -> String {
         let paint = Paint(colour);
-        let mut rows = vec![
-            ("service", self.service.text(paint)),
-            ("address", self.address.clone()),
-        ];
+        let mut rows = vec![("service", self.service.text(paint))];
+        match self.address.as_str() {
+            "" => rows.push(("worker", self.standing(paint))),
+            address => rows.push(("address", address.into())),
+        }
         rows.extend(self.workflows(paint));
+        let mut fleet = worker::lines(&self.workers);
+        fleet.extend(self.shortages.iter().map(|line| paint.bad(line)));
+        if !fleet.is_empty() {
+            rows.push(("fleet", fleet.join("\n")));
+        }
         match &self.environment {
             Some(environment) => rows.extend(environment.rows(self.held, paint)),
             None => rows.push((
@@ -59,7 +67,9 @@ impl Report {
         }
         let database = self.database.as_ref();
         rows.extend(database.map(|database| ("database", database.text())));
-        if let Some(path) = &self.last_backup {
+        if self.address.is_empty() {
+            // A worker keeps nothing.
+        } else if let Some(path) = &self.last_backup {
             rows.push(("last backup", path.display().to_string()));
         } else if rustix::process::geteuid().is_root() {
             rows.push(("last backup", "none: sudo covalentctl backup".into()));
@@ -71,6 +81,20 @@ impl Report {
         })
     }
 
+    /// Where a worker stands with its server.
+    fn standing(&self, paint: Paint) -> String {
+        let Some(Joined { name, server, .. }) = &self.joined else {
+            return paint.bad("joined to no server") + "\nNext: sudo covalentctl join";
+        };
+        let stands = match Standing::told(&self.service.status) {
+            Standing::In(words) => paint.good(&words),
+            Standing::Draining { busy } => paint.bad(&format!("draining: {busy} tasks still run")),
+            Standing::Waiting(words) => paint.bad(&words) + "\nNext: sudo covalentctl doctor",
+            Standing::Unknown => "it has not said yet how it is".into(),
+        };
+        one_line(&format!("{name} of {server}")) + "\n" + &stands
+    }
+
     /// What is to be said of workflows, and of a restart that is due.
     fn workflows(&self, paint: Paint) -> Vec<Row> {
         let mut rows = Vec::new();
@@ -79,15 +103,25 @@ impl Report {
             rows.push(("running", drain::sentence(running.count) + &names));
         }
         if self.draining {
-            let what = paint.bad("no new workflow is started before the restart");
+            let what = match self.joined {
+                None => paint.bad("no new workflow is started before the restart"),
+                Some(_) => paint.bad("no new task is started before the restart"),
+            };
             rows.push((
                 "draining",
                 what + "\nNext: sudo covalentctl drain --resume, unless it is meant",
             ));
         }
         if let Some(id) = &self.runs_from {
-            let what = format!("due: the server still runs from {id}");
-            rows.push(("restart", what + "\nNext: systemctl restart covalent"));
+            let what = format!("due: the {} still runs from {id}", self.role);
+            let service = match self.joined {
+                None => "covalent",
+                Some(_) => "covalent-worker",
+            };
+            rows.push((
+                "restart",
+                format!("{what}\nNext: systemctl restart {service}"),
+            ));
         }
         if let Some(Interrupted { when, workflows }) = &self.interrupted {
             let when = when.strftime("%Y-%m-%d %H:%M:%S UTC");
@@ -160,9 +194,10 @@ impl Environment {
 /// Why the newest environment is not the active one, and what to type.
 fn problem(failure: &FailedAttempt, paint: Paint) -> String {
     let when = failure.when.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let what = match failure.kind == Kind::Database.name() {
-        true => format!("the newest environment could not be started, {when}"),
-        false => format!("the newest environment could not be made, {when}"),
+    let what = if failure.kind == Kind::Database.name() {
+        format!("the newest environment could not be started, {when}")
+    } else {
+        format!("the newest environment could not be made, {when}")
     };
     let text = paint.bad(&what) + "\n" + &failure.message;
     match failure.next.as_str() {

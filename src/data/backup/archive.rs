@@ -106,9 +106,10 @@ pub(super) fn read_manifest(host: &Host, archive: &Path) -> Result<Manifest> {
 
 /// How it is compressed: tar can't tell from its standard input.
 pub(super) fn compression_of(archive: &Path) -> &'static str {
-    match archive.extension().is_some_and(|end| end == "gz") {
-        true => "--gzip",
-        false => "--zstd",
+    if archive.extension().is_some_and(|end| end == "gz") {
+        "--gzip"
+    } else {
+        "--zstd"
     }
 }
 

@@ -47,26 +47,26 @@ impl Drop for Arrival<'_> {
 }
 
 impl<'a> Arrival<'a> {
-    /// Unpacks what is the account's. `way` is how the path of the target was given.
+    /// Unpacks what is the account's. `as_given` is how the path of the target was given.
     pub(super) fn new(
         host: &'a Host,
         archive: &Path,
         member: &Path,
         target: &Path,
-        way: &Path,
+        as_given: &Path,
         account: Option<&'a Account>,
     ) -> Result<Arrival<'a>> {
         let name = member.file_name().unwrap_or_default();
         let account = account.map(|account| (host, account));
-        make_parents(target, way, account)?;
-        let arrival = Arrival::beside(target, name, Actor::of(target, way, account)?);
+        make_parents(target, as_given, account)?;
+        let arrival = Arrival::beside(target, name, Actor::of(target, as_given, account)?);
         arrival.clear()?;
         match (&arrival.actor, account) {
             (Actor::Caller, Some((_, account))) => make_folder(&arrival.folder, 0o700, account)?,
             (actor, _) => actor
                 .run("mkdir", &["--mode=0700".as_ref(), &arrival.folder])
                 .map(drop)
-                .map_err(|error| actor.explain(way, error))?,
+                .map_err(|error| actor.explain(as_given, error))?,
         }
         let above = member.components().count() - 1;
         // As the account in any case: it has written what is in there.
@@ -146,31 +146,32 @@ impl<'a> Arrival<'a> {
 impl<'a> Actor<'a> {
     fn of(
         target: &Path,
-        way: &Path,
+        as_given: &Path,
         account: Option<(&'a Host, &'a Account)>,
     ) -> Result<Actor<'a>> {
         let Some((host, account)) = account else {
             return Ok(Actor::Caller);
         };
-        let Some(changeable) = not_roots(way)? else {
+        let Some(changeable) = not_roots(as_given)? else {
             return Ok(Actor::Caller);
         };
         // A link to a folder that root has given to the account leads to nothing but its own.
         let there = target.symlink_metadata();
         let is_its_own = there.is_ok_and(|there| there.is_dir() && there.uid() == account.uid);
-        Ok(match is_its_own && not_roots(target)?.is_none() {
-            true => Actor::Caller,
-            false => Actor::Account(host, account, changeable),
+        Ok(if is_its_own && not_roots(target)?.is_none() {
+            Actor::Caller
+        } else {
+            Actor::Account(host, account, changeable)
         })
     }
 
     /// Says what to do where the account may not make a folder.
-    fn explain(&self, way: &Path, error: Error) -> Error {
+    fn explain(&self, as_given: &Path, error: Error) -> Error {
         match self {
             Actor::Caller => error,
             Actor::Account(..) => {
-                let way = way.parent().unwrap_or(way);
-                Failure::error(Kind::Settings, failure::describe(&error), next_step(way))
+                let folder = as_given.parent().unwrap_or(as_given);
+                Failure::error(Kind::Settings, failure::describe(&error), next_step(folder))
             }
         }
     }
@@ -208,22 +209,22 @@ impl<'a> Actor<'a> {
 }
 
 /// Makes the folders on the way that only the server's first start makes.
-fn make_parents(target: &Path, way: &Path, account: Option<(&Host, &Account)>) -> Result<()> {
+fn make_parents(target: &Path, as_given: &Path, account: Option<(&Host, &Account)>) -> Result<()> {
     let parent = target.parent().unwrap_or(target);
     let missing = parent.ancestors().take_while(|folder| !is_there(folder));
     let Some(first) = missing.last() else {
         return Ok(());
     };
-    if let (Actor::Caller, Some((_, account))) = (Actor::of(target, way, account)?, account) {
+    if let (Actor::Caller, Some((_, account))) = (Actor::of(target, as_given, account)?, account) {
         // The account could not; from the next one on, it has to.
         make_folder(first, PARENT_MODE, account)?;
     }
     let mode = format!("--mode={PARENT_MODE:o}");
-    let actor = Actor::of(target, way, account)?;
+    let actor = Actor::of(target, as_given, account)?;
     actor
         .run("mkdir", &["--parents".as_ref(), mode.as_ref(), parent])
         .map(drop)
-        .map_err(|error| actor.explain(way, error))
+        .map_err(|error| actor.explain(as_given, error))
 }
 
 /// Makes a folder of the account's in one of root's.
@@ -309,6 +310,18 @@ mod tests {
         archive
     }
 
+    /// `member` of the archive, to be put at `target` by the tasks' account.
+    fn arrive<'a>(
+        host: &'a Host,
+        archive: &Path,
+        member: &str,
+        target: &Path,
+        as_given: &Path,
+    ) -> Result<Arrival<'a>> {
+        let account = Some(&reach::TASKS);
+        Arrival::new(host, archive, Path::new(member), target, as_given, account)
+    }
+
     #[test]
     #[ignore = "gives folders away, which is root's to do: scripts/test"]
     fn nothing_comes_to_where_a_task_has_led() {
@@ -318,18 +331,9 @@ mod tests {
         let archive = archive(tree.path(), "home/config/covalent.conf");
         let etc = reach::folder(tree.path(), "tmpfiles.d");
         symlink(&etc, path("home/config")).unwrap();
-        let target = path("home/config/covalent.conf");
-        let member = Path::new("home/config/covalent.conf");
-        let arrive = || {
-            Arrival::new(
-                &host,
-                &archive,
-                member,
-                &target,
-                &target,
-                Some(&reach::TASKS),
-            )
-        };
+        let member = "home/config/covalent.conf";
+        let target = path(member);
+        let arrive = || arrive(&host, &archive, member, &target, &target);
         let error = arrive().err().unwrap();
         assert!(format!("{error:#}").contains("as the account"), "{error:#}");
         assert_eq!(fs::read_dir(&etc).unwrap().count(), 0);
@@ -355,16 +359,7 @@ mod tests {
         reach::folder(tree.path(), "srv");
         for target in ["home/share/covalent/data", "srv/data", "srv/a/b/data"] {
             let target = path(target);
-            let member = Path::new("data");
-            let arrival = Arrival::new(
-                &host,
-                &archive,
-                member,
-                &target,
-                &target,
-                Some(&reach::TASKS),
-            )
-            .unwrap();
+            let arrival = arrive(&host, &archive, "data", &target, &target).unwrap();
             place_all(&[arrival], ".end").unwrap();
             assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "hostile");
             for path in target.join("a").ancestors() {
@@ -378,10 +373,9 @@ mod tests {
         assert_eq!(path("srv").metadata().unwrap().uid(), 0);
 
         // A disk for the data, with a link to it in the account's home.
-        let (target, way) = (path("srv/data"), path("home/data"));
-        symlink(&target, &way).unwrap();
-        let member = Path::new("data");
-        let arrive = || Arrival::new(&host, &archive, member, &target, &way, Some(&reach::TASKS));
+        let (target, as_given) = (path("srv/data"), path("home/data"));
+        symlink(&target, &as_given).unwrap();
+        let arrive = || arrive(&host, &archive, "data", &target, &as_given);
         let aside = place_all(&[arrive().unwrap()], ".again").unwrap();
         assert_eq!(aside, [path("srv/data.again")]);
         // Not if it is root's.

@@ -33,13 +33,14 @@ impl Configuration {
 
     /// The `covalent.env` that counts once they are in their places.
     pub(super) fn environment_file(&self, host: &Host) -> Result<EnvironmentFile> {
-        match self.tree.environment_file().exists() {
-            true => EnvironmentFile::read(&self.tree),
-            false => EnvironmentFile::read(host),
+        if self.tree.environment_file().exists() {
+            EnvironmentFile::read(&self.tree)
+        } else {
+            EnvironmentFile::read(host)
         }
     }
 
-    /// Those that are not there as they were.
+    /// The files that are missing, or not as they were.
     pub(super) fn arrive<'a>(&self, host: &Host) -> Result<Vec<Arrival<'a>>> {
         let mut arrivals = Vec::new();
         for part in ["", "requirements.d"] {

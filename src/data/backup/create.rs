@@ -74,9 +74,10 @@ pub fn create(
         Some(target) => target.to_path_buf(),
         None => {
             file::make_folder(&host.backups(), 0o700)?;
-            let end = match Path::new("/usr/bin/zstd").exists() {
-                true => "tar.zst",
-                false => "tar.gz",
+            let end = if Path::new("/usr/bin/zstd").exists() {
+                "tar.zst"
+            } else {
+                "tar.gz"
             };
             let name = format!("covalent-{}.{end}", stamp(made));
             host.backups().join(name)

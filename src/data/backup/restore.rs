@@ -34,9 +34,10 @@ pub fn restore(
     check_version(&manifest, &active)?;
     let staging = Staging::new(host)?;
     let end = snapshot::aside("restore");
-    let settings = match with_settings {
-        true => Some(Configuration::unpack(host, archive, &staging)?),
-        false => None,
+    let settings = if with_settings {
+        Some(Configuration::unpack(host, archive, &staging)?)
+    } else {
+        None
     };
     let environment_file = match &settings {
         Some(settings) => settings.environment_file(host)?,
@@ -49,18 +50,18 @@ pub fn restore(
     let account = Account::service(host)?;
     let mut arrivals = Vec::new();
     progress.step("unpacking the backup", || {
-        let mut arrive = |member: &Path, target: &Path, way: &Path| {
-            let arrival = Arrival::new(host, archive, member, target, way, account.as_ref())?;
+        let mut arrive = |member: &Path, target: &Path, as_given: &Path| {
+            let arrival = Arrival::new(host, archive, member, target, as_given, account.as_ref())?;
             arrivals.push(arrival);
             anyhow::Ok(())
         };
-        for (target, way) in [
+        for (target, as_given) in [
             (&places.data, &places.data_as_set),
             (&places.configuration, &places.configuration),
         ] {
             let member = host.member(target);
             if manifest.members.contains(&member) {
-                arrive(&member, target, way)?;
+                arrive(&member, target, as_given)?;
             }
         }
         if let Database::File(file) = &places.database {
@@ -80,7 +81,7 @@ pub fn restore(
     drop((staging, turn));
     if was_running {
         // Also after a failure: what is there is complete, old or new.
-        lifecycle::start().context("starting the server")?;
+        lifecycle::start(host).context("starting the server")?;
     }
     placed
 }

@@ -31,8 +31,8 @@ impl Staging {
         if lock.try_lock().is_err() {
             return Err(Failure::error(
                 Kind::Busy,
-                "another covalentctl backup or restore is at work",
-                "wait for it to end",
+                "another covalentctl backup or restore is running",
+                "wait for it to finish",
             ));
         }
         let staging = Staging { path, _lock: lock };
@@ -44,9 +44,10 @@ impl Staging {
         let action = || format!("emptying {}", self.path.display());
         for entry in fs::read_dir(&self.path).with_context(action)? {
             let entry = entry.with_context(action)?;
-            match entry.file_type().with_context(action)?.is_dir() {
-                true => fs::remove_dir_all(entry.path()),
-                false => fs::remove_file(entry.path()),
+            if entry.file_type().with_context(action)?.is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
             }
             .with_context(action)?;
         }

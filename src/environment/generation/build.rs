@@ -89,11 +89,13 @@ impl Unfinished {
         let wanted = blueprint.wanted;
         let base = blueprint.base();
         let create = self.create(host, wanted, base, progress)?;
+        let prepared = self.cache.join("bytecode");
         let installer = Installer {
             host,
             blueprint,
             path: &self.path,
             cache: &self.cache,
+            prepared: &prepared,
         };
         let found = installer.run(progress)?;
         failpoint::pass("installed");
@@ -113,6 +115,7 @@ impl Unfinished {
             path: &self.path,
             packages: &packages,
             modules: blueprint.modules,
+            prepared: &prepared,
         };
         let tried = trial.run(base, progress)?;
         failpoint::pass("verified");

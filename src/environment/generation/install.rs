@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::blueprint::Blueprint;
+use super::bytecode;
 use super::contents::{direct_url, packages};
 use super::layout::{CARRIED, LOCK};
 use super::resolve::{self, Resolution, Resolved};
@@ -34,6 +35,8 @@ pub struct Installer<'a> {
     pub path: &'a Path,
     /// uv's cache on the same file system.
     pub cache: &'a Path,
+    /// Where modules are compiled to while wheels are fetched.
+    pub prepared: &'a Path,
 }
 
 /// What was installed from a source.
@@ -76,9 +79,9 @@ impl Installer<'_> {
         self.with("", progress)
     }
 
-    /// What is carried over, as a requirement file. What came from an address is had from there
-    /// alone: an index may have something else by that name. What the generation before does not
-    /// have any more came from nobody knows where.
+    /// What is carried over, as a requirement file. What came from an address is fetched from there
+    /// only: an index may have something else by that name. What the previous generation no longer
+    /// has is left out: where it came from is unknown.
     fn carried_lines(&self) -> String {
         let Some(before) = self.blueprint.before else {
             return String::new();
@@ -161,7 +164,14 @@ impl Installer<'_> {
         let ((), install) = progress.step(&what, || {
             let sync = self.with_own(uv("sync"), resolved.as_ref(), carried)?;
             let locks = wanted.locks.iter().map(|lock| &lock.path);
-            sync.args(locks).run().map(drop)
+            let sync = || sync.args(locks).run().map(drop);
+            match source {
+                Source::Wheelhouse(_) => sync(),
+                Source::Index(..) => {
+                    let interpreter = &wanted.interpreter;
+                    bytecode::ahead(host, interpreter, &cache, self.prepared, sync)
+                }
+            }
         })?;
         Ok(InstallOutcome {
             source: source.name().into(),
@@ -179,10 +189,14 @@ impl Installer<'_> {
         resolved: Option<&Resolved>,
         carried: &str,
     ) -> Result<Command> {
-        if resolved.is_none() && carried.is_empty() {
+        let is_locked = resolved.is_none() && carried.is_empty();
+        if is_locked || self.blueprint.wanted.wheels_only {
             // The sources have wheels of all that is in the locks; what is the administrator's
             // own may have to be built.
-            return Ok(sync.args(["--no-build", "--require-hashes"]));
+            sync = sync.args(["--no-build"]);
+        }
+        if is_locked {
+            return Ok(sync.args(["--require-hashes"]));
         }
         if resolved.is_some() {
             sync = sync.args([self.path.join(LOCK)]);
@@ -201,10 +215,11 @@ impl Installer<'_> {
             sync = sync.args([&path]);
             hashed = false;
         }
-        Ok(match hashed {
-            true => sync.args(["--require-hashes"]),
+        Ok(if hashed {
+            sync.args(["--require-hashes"])
+        } else {
             // uv checks every hash that is there, as it does by default.
-            false => sync,
+            sync
         })
     }
 }

@@ -89,6 +89,11 @@ impl Generation {
         })
     }
 
+    /// The lock of the administrator's packages in it.
+    pub fn own_lock(&self) -> PathBuf {
+        self.path.join(layout::LOCK)
+    }
+
     /// Its Python.
     pub fn python(&self) -> PathBuf {
         self.path.join("bin/python")

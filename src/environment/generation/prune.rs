@@ -55,7 +55,7 @@ pub fn sweep(host: &Host) -> Result<()> {
 
 /// What no run that has ended leaves behind.
 ///
-/// A folder with a manifest is none of it, also one that can't be read: another version may have
+/// A folder with a manifest is not garbage, even if that can't be read: another version may have
 /// written it. Nor is the one that the link points to, whatever is in it.
 fn garbage(host: &Host) -> Result<Vec<PathBuf>> {
     let active = active_folder(host);

@@ -32,6 +32,8 @@ pub struct Trial<'a> {
     pub packages: &'a Versions,
     /// Which modules to compile.
     pub modules: Modules,
+    /// Where those are that were compiled while they were installed.
+    pub prepared: &'a Path,
 }
 
 /// What a new environment answered, and how long that took.
@@ -50,7 +52,7 @@ impl Trial<'_> {
     pub fn run(&self, base: Option<&Generation>, progress: &Progress) -> Result<Tried> {
         let compile = |modules| {
             let interpreter = &self.wanted.interpreter;
-            timed(|| bytecode::compile(self.host, self.path, interpreter, modules))
+            timed(|| bytecode::compile(self.host, self.path, interpreter, modules, self.prepared))
         };
         if let Some(base) = base
             && base.manifest.launcher == self.launcher()?

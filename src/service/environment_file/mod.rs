@@ -1,4 +1,5 @@
-//! `covalent.env`: read as systemd reads an `EnvironmentFile=` (systemd.exec(5)), and checked.
+//! `covalent.env` and its like: read as systemd reads an `EnvironmentFile=` (systemd.exec(5)), and
+//! checked.
 //!
 //! systemd takes what it can and stays silent about the rest; here each oddity is a [`Problem`]
 //! with its line.
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::fs::OFlags;
 
+pub use self::check::{FILES, Form, HTTPS, Value, is_host_name};
 pub use self::problem::{Assignment, Problem, Severity};
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
+use crate::system::role::Role;
 use crate::system::systemd;
 
 /// The systemd from which on a comment ends with its line, whatever is the last character.
@@ -27,6 +30,8 @@ const COMMENTS_END_ALONE: u32 = 254;
 /// The file, read.
 #[derive(Debug)]
 pub struct EnvironmentFile {
+    /// Which of them it is.
+    pub form: &'static Form,
     /// Where it is.
     pub path: PathBuf,
     /// Its assignments in their order; a later one of the same name counts.
@@ -36,9 +41,14 @@ pub struct EnvironmentFile {
 }
 
 impl EnvironmentFile {
-    /// Reads and checks the file; a missing one is an empty one, as in the unit.
+    /// Reads and checks that of this machine's service; a missing one is an empty one, as in the unit.
     pub fn read(host: &Host) -> Result<EnvironmentFile> {
-        let path = host.environment_file();
+        EnvironmentFile::read_form(host, Form::of(Role::of(host)))
+    }
+
+    /// The same for one of this form.
+    pub fn read_form(host: &Host, form: &'static Form) -> Result<EnvironmentFile> {
+        let path = host.etc().join(form.name);
         let bytes = match read(&path) {
             // A link that leads nowhere was not meant as none, though systemd takes it for that.
             Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Vec::new(),
@@ -60,14 +70,21 @@ impl EnvironmentFile {
         let joins_comments =
             || systemd::version(host).is_some_and(|version| version < COMMENTS_END_ALONE);
         let (assignments, mut problems) = parse::parse(&bytes, &joins_comments);
-        problems.extend(check::check(&assignments));
-        problems.extend(check::hidden(host, &assignments));
+        problems.extend(check::check(form, &assignments));
+        problems.extend(check::hidden(host, form, &assignments));
         problems.sort_by_key(|problem| problem.line);
         Ok(EnvironmentFile {
+            form,
             path,
             assignments,
             problems,
         })
+    }
+
+    /// What `covalentctl join` has written for a worker's unit; nothing where it has not.
+    pub fn of_membership(host: &Host) -> Vec<Assignment> {
+        let bytes = read(&host.membership()).unwrap_or_default();
+        parse::parse(&bytes, &|| false).0
     }
 
     /// The value that counts for `name`.
@@ -102,8 +119,16 @@ impl EnvironmentFile {
         Err(Failure::error(
             Kind::Settings,
             harmful.join("\n  "),
-            "correct the file, then: systemctl restart covalent",
+            self.cure(),
         ))
+    }
+
+    /// What to type where something is wrong with it.
+    pub fn cure(&self) -> String {
+        format!(
+            "correct the file, then: systemctl restart {}",
+            self.form.unit
+        )
     }
 }
 

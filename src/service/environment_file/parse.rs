@@ -10,7 +10,7 @@ const BLANK: &[u8] = b" \t\n\r";
 
 /// Reads the text: its assignments, and what systemd would not take as it was meant.
 ///
-/// `joins_comments`: whether it is a systemd before 254, of which a comment with a backslash at its end
+/// `joins_comments`: whether it is a systemd before 254, for which a comment with a backslash at its end
 /// takes in the next line. It is asked only if there is one.
 pub(super) fn parse(
     text: &[u8],
@@ -21,7 +21,7 @@ pub(super) fn parse(
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        let problem = "there is a byte 0 on this line, for which systemd ignores the whole file";
+        let problem = "there is a NUL byte on this line, which makes systemd ignore the whole file";
         return (Vec::new(), vec![harmful(line, problem)]);
     }
     let mut reader = Reader {
@@ -121,12 +121,13 @@ impl Reader<'_> {
             first.is_some_and(|first| !is_comment(*first))
         };
         let text = "the comment ends in a backslash, so systemd before 254 takes the next line for a \
-                    part of it: take the backslash away";
+                    part of it: remove the backslash";
         Some(Problem {
             line,
-            severity: match lines.any(is_setting) {
-                true => Severity::Harmful,
-                false => Severity::Harmless,
+            severity: if lines.any(is_setting) {
+                Severity::Harmful
+            } else {
+                Severity::Harmless
             },
             text: text.into(),
         })
@@ -155,7 +156,7 @@ impl Reader<'_> {
             (Ok(name), Ok(value)) => Ok((name, value)),
             _ => Err(harmful(
                 line,
-                "there is a byte that is not UTF-8, for which systemd ignores the whole file",
+                "there is a byte that is not UTF-8, which makes systemd ignore the whole file",
             )),
         }
     }
@@ -253,7 +254,7 @@ mod tests {
             ("A=\"b\"\r\n", "b"),
             ("# comment\rA=b", "b"),
             ("A=b\\\r\n", "b"),
-            // A blank that is none of ASCII's is a character like any other.
+            // A blank that is not ASCII is a character like any other.
             ("A=b\u{a0}", "b\u{a0}"),
         ] {
             let (assignments, problems) = read(text);

@@ -51,6 +51,8 @@ enum Network {
     Host,
     /// It is that of this process.
     Of(u32),
+    /// On a switch in the network of this process, at this address.
+    At(u32, String),
 }
 
 /// A directory or file of the host that the machine sees.
@@ -92,6 +94,14 @@ impl Builder {
     /// network.
     pub fn neighbour_of(mut self, other: &Machine) -> Result<Builder> {
         self.network = Network::Of(other.neighbour()?);
+        Ok(self.beside(other))
+    }
+
+    /// Puts it into the network of another machine, at an address of 192.0.2.0/24: the two and
+    /// their neighbour, and further ones that join them, are on one switch. What it is connected
+    /// with is `wire` and the last number of the address ([`Machine::neighbour_command`]).
+    pub fn in_network_of(mut self, other: &Machine, address: &str) -> Result<Builder> {
+        self.network = Network::At(other.neighbour()?, address.to_owned());
         Ok(self.beside(other))
     }
 
@@ -153,10 +163,11 @@ impl Builder {
 
     /// As `supervise.sh` wants it.
     fn network(&self) -> String {
-        match self.network {
+        match &self.network {
             Network::Own => format!("{ADDRESS},{NEIGHBOUR}"),
             Network::Host => "host".to_owned(),
             Network::Of(process) => format!("of {process}"),
+            Network::At(process, address) => format!("at {process} {address}"),
         }
     }
 
@@ -165,7 +176,7 @@ impl Builder {
         arguments.push(format!("--machine={name}").into());
         let names = match self.network {
             Network::Host => "copy-host",
-            Network::Own | Network::Of(_) => "off",
+            Network::Own | Network::Of(_) | Network::At(..) => "off",
         };
         arguments.push(format!("--resolv-conf={names}").into());
         if self.without_namespaces {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::command::run;
-use crate::packages::{DIST, Family, boot, in_project, wait_for_answer};
+use crate::packages::{DIST, Family, boot, in_project, let_in, wait_for_answer};
 use crate::root::Root;
 
 /// To read the packages, a hundred megabytes.
@@ -70,6 +70,7 @@ fn make(suite: &str, layer: &Path) -> Result<()> {
     let machine = boot(suite)?;
     Family::Deb.install(&machine, DIST)?;
     wait_for_answer(&machine, 48008)?;
+    let_in(&machine, "alice")?;
     machine.power_off_into(layer)?;
     // Empty, as in the base root.
     fs::write(layer.join("etc/machine-id"), "")?;

@@ -12,7 +12,7 @@
 //! #[ignore = "boots machines: scripts/test"]
 //! fn installs() -> anyhow::Result<()> {
 //! //!     let machine = Machine::builder("bookworm").bind_read_only("dist", "/dist").boot()?;
-//!     machine.ok("apt-get install --yes /dist/*.deb")?;
+//!     machine.ok("apt-get install --yes /dist/covalent_*.deb /dist/covalent-common_*.deb")?;
 //!     assert_eq!(machine.ok("systemctl is-active covalent")?.trim(), "active");
 //!     Ok(())
 //! }
@@ -23,6 +23,7 @@
 
 mod availability;
 mod builder;
+pub mod by_hand;
 mod command;
 mod directory;
 mod layer;

@@ -34,39 +34,60 @@ pub enum Family {
     Rpm,
 }
 
+/// The packages of a server.
+pub const SERVER: [&str; 3] = ["covalent-common", "covalent", "covalent-wheels"];
+
+/// The packages of a worker.
+pub const WORKER: [&str; 3] = ["covalent-common", "covalent-worker", "covalent-wheels"];
+
 impl Family {
-    /// Installs both packages of a folder; an older version is upgraded.
+    /// Installs a server's packages of a folder; an older version is upgraded.
     pub fn install(self, machine: &Machine, folder: &str) -> Result<String> {
-        let script = match self {
-            Family::Deb => "apt-get install --yes \"$1\"/*.deb 2>&1",
-            Family::Rpm => "dnf install --assumeyes --disablerepo='*' \"$1\"/*.rpm 2>&1",
+        self.install_these(machine, folder, &SERVER)
+    }
+
+    /// Installs these packages of a folder; an older version is upgraded.
+    pub fn install_these(self, machine: &Machine, folder: &str, names: &[&str]) -> Result<String> {
+        let install = match self {
+            Family::Deb => "apt-get install --yes",
+            Family::Rpm => "dnf install --assumeyes --disablerepo='*'",
         };
-        machine.script(script).arguments([folder]).ok()
+        machine.ok(&format!("{install} {} 2>&1", self.files(folder, names)))
     }
 
     /// Installs the same version again.
     pub fn reinstall(self, machine: &Machine, folder: &str) -> Result<String> {
-        let script = match self {
-            Family::Deb => "apt-get install --yes --reinstall \"$1\"/*.deb 2>&1",
-            Family::Rpm => "dnf reinstall --assumeyes --disablerepo='*' \"$1\"/*.rpm 2>&1",
+        let reinstall = match self {
+            Family::Deb => "apt-get install --yes --reinstall",
+            Family::Rpm => "dnf reinstall --assumeyes --disablerepo='*'",
         };
-        machine.script(script).arguments([folder]).ok()
+        machine.ok(&format!("{reinstall} {} 2>&1", self.files(folder, &SERVER)))
     }
 
-    /// Removes both packages.
+    /// Patterns for the shell that the files of these packages match in a folder.
+    pub fn files(self, folder: &str, names: &[&str]) -> String {
+        let patterns = names.iter().map(|name| match self {
+            Family::Deb => format!("{folder}/{name}_*.deb"),
+            Family::Rpm => format!("{folder}/{name}-[0-9]*.rpm"),
+        });
+        patterns.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Removes what all of Covalent's packages need, and them with it.
     pub fn remove(self, machine: &Machine) -> Result<String> {
         machine.ok(match self {
-            Family::Deb => "apt-get remove --yes covalent covalent-wheels 2>&1",
-            Family::Rpm => "dnf remove --assumeyes covalent covalent-wheels 2>&1",
+            Family::Deb => "apt-get remove --yes covalent-common 2>&1",
+            Family::Rpm => "dnf remove --assumeyes covalent-common 2>&1",
         })
     }
 
-    /// What the package manager finds changed in the files of the packages.
+    /// What the package manager finds changed in the files of a server's packages.
     pub fn verify(self, machine: &Machine) -> Result<Output> {
-        machine.sh(match self {
-            Family::Deb => "dpkg --verify covalent covalent-wheels",
-            Family::Rpm => "rpm --verify covalent covalent-wheels",
-        })
+        let verify = match self {
+            Family::Deb => "dpkg --verify",
+            Family::Rpm => "rpm --verify",
+        };
+        machine.sh(&format!("{verify} {}", SERVER.join(" ")))
     }
 }
 
@@ -80,7 +101,7 @@ pub fn installed(suite: &str) -> Result<Machine> {
     builder(suite).installed().boot()
 }
 
-/// The same as [`boot`], before it boots.
+/// The machine of [`boot`], before it boots.
 pub fn builder(suite: &str) -> Builder {
     Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)
@@ -153,8 +174,15 @@ pub fn wait_for_answer(machine: &Machine, port: u16) -> Result<()> {
     })
 }
 
+/// Lets an ordinary user dispatch, as an administrator does.
+pub fn let_in(machine: &Machine, user: &str) -> Result<()> {
+    let script = "usermod --append --groups covalent-users \"$1\"";
+    machine.script(script).arguments([user]).ok().map(drop)
+}
+
 /// Runs kinds of the sample workflows as an ordinary user: all of them, or those in `only`.
 pub fn run_workflows(machine: &Machine, only: Option<&str>) -> Result<()> {
+    let_in(machine, "alice")?;
     let choice = only.map_or(String::new(), |kinds| format!(" --only {kinds}"));
     let output = machine
         .script(&format!("{PYTHON} /workflows/sample.py{choice}"))

@@ -6,7 +6,8 @@
 #   supervise sweep DIRECTORY        removes what a dead supervisor left
 #
 # NETWORK is `host`, or the machine's address and its neighbour's, as in
-# 192.0.2.10,192.0.2.1, or `of PID`: the network that this process is in.
+# 192.0.2.10,192.0.2.1, or `of PID`: the network that this process is in, or `at PID ADDRESS`: on a
+# switch in that network, to which the wire of the machine that has made it is moved.
 #
 # The machine has namespaces of its own for processes, mounts and networks: when
 # their first process goes, whatever the reason, the kernel ends all the others
@@ -67,6 +68,24 @@ machine='
     mount -t tmpfs tmpfs /run/systemd/nspawn
     if [ "$network" = own ]; then
         set -- --capability=CAP_NET_ADMIN "$@"
+    elif [ "${network#at }" != "$network" ]; then
+        address=${network##* }
+        mount -t tmpfs tmpfs /run/netns
+        ip netns add machine
+        if ip link add switch type bridge 2>/dev/null; then
+            neighbour=$(ip -4 -oneline address show dev wire | sed "s/.*inet //; s/ .*//")
+            ip address delete "$neighbour" dev wire
+            ip address add "$neighbour" dev switch
+            ip link set wire master switch
+            ip link set switch up
+        fi
+        ip link add "wire${address##*.}" type veth peer name eth0 netns machine
+        ip link set "wire${address##*.}" master switch
+        ip link set "wire${address##*.}" up
+        ip -n machine address add "$address/24" dev eth0
+        ip -n machine link set lo up
+        ip -n machine link set eth0 up
+        set -- --network-namespace-path=/run/netns/machine --capability=CAP_NET_ADMIN "$@"
     elif [ "$network" != host ]; then
         mount -t tmpfs tmpfs /run/netns
         ip netns add machine
@@ -95,6 +114,11 @@ case $network in
         unshare_network=""
         join="nsenter --net=/proc/${network#of }/ns/net --"
         network=own
+        ;;
+    "at "*)
+        unshare_network=""
+        join=${network#at }
+        join="nsenter --net=/proc/${join% *}/ns/net --"
         ;;
 esac
 (

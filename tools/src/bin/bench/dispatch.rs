@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use machine::Machine;
-use machine::packages::{DIST, Family, builder, in_project};
+use machine::packages::{DIST, Family, builder, in_project, wait_for_answer};
 
 use crate::report::{table, verdict};
-use crate::service::own::{self, OWN};
+use crate::service::history::{DATABASE, fill};
+use crate::service::own::{self, OWN, OWN_DATABASE};
 use crate::service::{OURS, Service, numbers};
 
 /// How many workflows of how many tasks, one after the other.
@@ -37,57 +38,114 @@ const CPU_GOAL: f64 = 0.25;
 /// The CPU that a task of 3,000 may take, in times of one of 150.
 const GROWTH_GOAL: f64 = 1.3;
 
+/// The wheel of PostgreSQL's driver; see tests/packages/psycopg2.lock.
+const DRIVER: &str = "/driver";
+
 /// 3,000 tasks take a quarter of an hour as released.
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Measures each in turns.
 pub fn compare(wide: bool) -> Result<()> {
     let machine = builder("bookworm")
-        .bind_read_only(in_project("tools/src/bin/bench/dispatch"), "/bench")
+        .bind_read_only(in_project("tools/src/bin/bench"), "/bench")
+        .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
         .boot()?;
     Family::Deb.install(&machine, DIST)?;
     own::install(&machine).context("making Covalent's own service")?;
     latency(&machine)?;
-    let mut shapes = SHAPES.to_vec();
-    if wide {
-        shapes.extend(WIDE);
-    }
     let mut small = f64::INFINITY;
-    for (what, shape) in shapes {
-        let own = measure(&machine, &OWN, shape, 4)?;
-        let ours = measure(&machine, &OURS, shape, 4)?;
-        table(
-            &format!(
-                "{what}: tasks a second; ms of CPU a task of the server, of all of the service, \
-                 and of the server for its dispatch"
-            ),
-            &[("as released", &own), ("the packages", &ours)],
-        );
-        let cpu = ours[1] + ours[3];
-        if shape == MIDDLE || shape == LARGE {
-            verdict(
-                "tasks a second as released, in times of ours",
-                own[0] / ours[0],
-                RATE_GOAL,
-            );
-            verdict(
-                "the server's CPU a task, in times of that as released",
-                cpu / (own[1] + own[3]),
-                CPU_GOAL,
-            );
-        }
+    for (what, shape) in SHAPES {
+        let cpu = both(&machine, what, shape)?;
         if shape == MIDDLE {
             small = cpu;
         }
-        if shape == HUGE {
-            verdict(
-                "the CPU a task of 3,000, in times of one of 150",
-                cpu / small,
-                GROWTH_GOAL,
-            );
+    }
+    if wide {
+        for (what, shape) in WIDE {
+            let cpu = both(&machine, what, shape)?;
+            if shape == HUGE {
+                verdict(
+                    "the CPU a task of 3,000, in times of one of 150",
+                    cpu / small,
+                    GROWTH_GOAL,
+                );
+            }
         }
+        let full = full_databases(&machine)?;
+        both(
+            &machine,
+            &format!("1 workflow of 150, with {full} finished ones"),
+            MIDDLE,
+        )?;
+        on_postgresql(&machine)?;
+        both(&machine, "1 workflow of 150, on PostgreSQL", MIDDLE)?;
     }
     Ok(())
+}
+
+/// Measures both, one after the other; returns the CPU a task of our server.
+fn both(machine: &Machine, what: &str, shape: [u32; 2]) -> Result<f64> {
+    let own = measure(machine, &OWN, shape, 4)?;
+    let ours = measure(machine, &OURS, shape, 4)?;
+    table(
+        &format!(
+            "{what}: tasks a second; ms of CPU a task of the server, of all of the service, \
+             and of the server for its dispatch"
+        ),
+        &[("as released", &own), ("the packages", &ours)],
+    );
+    let cpu = ours[1] + ours[3];
+    if shape == MIDDLE || shape == LARGE {
+        verdict(
+            "tasks a second as released, in times of ours",
+            own[0] / ours[0],
+            RATE_GOAL,
+        );
+        verdict(
+            "the server's CPU a task, in times of that as released",
+            cpu / (own[1] + own[3]),
+            CPU_GOAL,
+        );
+    }
+    Ok(cpu)
+}
+
+/// Has both begin with a database of that many finished workflows.
+fn full_databases(machine: &Machine) -> Result<&'static str> {
+    machine.ok("systemctl stop covalent own")?;
+    fill(machine, "covalent", DATABASE)?;
+    let workflows = fill(machine, "root", OWN_DATABASE)?;
+    start_both(machine)?;
+    Ok(workflows)
+}
+
+/// Has both begin with an empty database of Debian's PostgreSQL on this machine.
+fn on_postgresql(machine: &Machine) -> Result<()> {
+    machine.ok("systemctl stop covalent own
+         apt-get install --yes /srv/packages/postgresql/*.deb
+         runuser -u postgres -- psql --command \"CREATE ROLE bench LOGIN PASSWORD 'bench'\"
+         for name in covalent own; do
+             runuser -u postgres -- createdb --owner bench \"$name\"
+             echo \"COVALENT_DATABASE_URL=postgresql+psycopg2://bench:bench@localhost/$name\" \
+                 >>\"/etc/$name/covalent.env\"
+         done")?;
+    let settings = format!("network = \"never\"\n[index]\nwheels = [\"{DRIVER}\"]\n");
+    machine.write_file("/etc/covalent/covalentctl.toml", settings, 0o640)?;
+    machine
+        .script(
+            "covalentctl add psycopg2-binary
+             /usr/libexec/covalent/uv --quiet --no-config --offline pip install \
+                 --python /opt/virtualenvs/own --no-index --find-links \"$1\" psycopg2-binary",
+        )
+        .arguments([DRIVER])
+        .ok()?;
+    start_both(machine)
+}
+
+fn start_both(machine: &Machine) -> Result<()> {
+    machine.ok("systemctl start covalent own")?;
+    wait_for_answer(machine, OURS.port)?;
+    wait_for_answer(machine, OWN.port)
 }
 
 /// From the dispatch of one task to its result, in seconds.
@@ -114,7 +172,7 @@ fn measure(
 ) -> Result<Vec<f64>> {
     let [workflows, tasks] = shape;
     let said = machine
-        .script("\"$1\" -W ignore /bench/rates.py \"$2\" \"$3\" \"$4\"")
+        .script("\"$1\" -W ignore /bench/dispatch/rates.py \"$2\" \"$3\" \"$4\"")
         .arguments([
             service.python,
             &service.port.to_string(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, boot};
+use machine::packages::{DIST, Family, boot};
 
 use crate::report::{Step, report, time, verdict};
 
@@ -73,7 +73,7 @@ fn packages() -> Result<Vec<Step>> {
             })
             .map(|_| start.elapsed())
         });
-        said = machine.ok(&format!("apt-get install --yes {DIST}/*.deb 2>&1"))?;
+        said = Family::Deb.install(&machine, DIST)?;
         let returns = start.elapsed();
         let answers = waiter.join().expect("a thread that does not panic")?;
         Ok::<_, anyhow::Error>((answers, returns))

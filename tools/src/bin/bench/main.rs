@@ -1,7 +1,10 @@
 //! The figures that are promised, each beside its peer in one run. For scripts/bench.
 
+mod access;
 mod dispatch;
 mod environment;
+mod fleet;
+mod https;
 mod installation;
 mod report;
 mod repository;
@@ -23,7 +26,7 @@ struct Arguments {
     #[arg(long, default_value_t = 10)]
     rounds: u32,
 
-    /// Dispatch 3,000 tasks in one workflow, and 200 workflows, too
+    /// Dispatch 3,000 tasks in one workflow, 200 workflows, beside 10,000 finished ones, and on PostgreSQL, too
     #[arg(long)]
     wide: bool,
 
@@ -43,6 +46,8 @@ enum Subject {
     Environment,
     Service,
     Dispatch,
+    Access,
+    Fleet,
     Repository,
     Verbs,
 }
@@ -67,6 +72,13 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Dispatch) {
         dispatch::compare(wide)?;
+    }
+    if wanted(Subject::Access) {
+        access::compare()?;
+        https::compare(rounds)?;
+    }
+    if wanted(Subject::Fleet) {
+        fleet::compare()?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;

@@ -1,6 +1,6 @@
 //! What the service costs: its start, its restart, its idleness, and a long history.
 
-mod history;
+pub mod history;
 pub mod own;
 
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub const OURS: Service = Service {
 /// Measures each beside its peer.
 pub fn compare(rounds: u32, idle: u64) -> Result<()> {
     let machine = builder("bookworm")
-        .bind_read_only(in_project("tools/src/bin/bench/service"), "/bench")
+        .bind_read_only(in_project("tools/src/bin/bench"), "/bench")
         .boot()?;
     Family::Deb.install(&machine, DIST)?;
     own::install(&machine).context("making Covalent's own service")?;
@@ -61,7 +61,7 @@ impl Service {
     fn answers_after(&self, machine: &Machine, verb: &str) -> Result<f64> {
         let port = self.port.to_string();
         let said = machine
-            .script("python3 -I /bench/answers.py \"$@\"")
+            .script("python3 -I /bench/service/answers.py \"$@\"")
             .arguments([&port, "systemctl", verb, self.unit])
             .ok()?;
         said.trim()
@@ -84,9 +84,9 @@ fn starts(machine: &Machine, rounds: u32) -> Result<()> {
     let (mut floor, mut starts, mut restarts) = (Vec::new(), [vec![], vec![]], [vec![], vec![]]);
     machine.ok("systemctl stop covalent own")?;
     for _ in 0..rounds {
-        floor.extend(numbers(
-            &machine.ok(&format!("{PYTHON} /bench/floor.py \"$(date +%s.%N)\""))?,
-        )?);
+        floor.extend(numbers(&machine.ok(&format!(
+            "{PYTHON} /bench/service/floor.py \"$(date +%s.%N)\""
+        ))?)?);
         for (n, service) in [OURS, OWN].iter().enumerate() {
             starts[n].push(service.answers_after(machine, "start")?);
             service.dispatch(machine)?;
@@ -139,7 +139,7 @@ fn idleness(machine: &Machine, seconds: u64) -> Result<()> {
         service.dispatch(machine)?;
     }
     let said = machine
-        .script("sleep \"$1\"; shift; python3 -I /bench/idle.py \"$@\"")
+        .script("sleep \"$1\"; shift; python3 -I /bench/service/idle.py \"$@\"")
         .arguments([
             &PAUSE.as_secs().to_string(),
             &seconds.to_string(),

@@ -16,7 +16,10 @@ const GOAL: f64 = 1.2;
 const REPETITIONS: &str = "10";
 
 /// Where the service keeps its database.
-const DATABASE: &str = "/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+pub const DATABASE: &str = "/var/lib/covalent/.local/share/covalent/dispatcher_db.sqlite";
+
+/// The one with that many workflows.
+const FULL: &str = "/var/lib/covalent/full.sqlite";
 
 /// What was measured with a database: seconds.
 #[derive(Default)]
@@ -26,16 +29,22 @@ struct Figures {
     drains: Vec<f64>,
 }
 
+/// Makes as many finished workflows of those in that account's database; returns how many.
+pub fn fill(machine: &Machine, account: &str, database: &str) -> Result<&'static str> {
+    machine
+        .script("runuser -u \"$1\" -- python3 -I /bench/service/multiply.py \"$2\" \"$3\"")
+        .arguments([account, database, WORKFLOWS])
+        .ok()?;
+    Ok(WORKFLOWS)
+}
+
 /// Measures with an empty database and a full one in turns. The full one is made of `DATABASE`.
 pub fn compare(machine: &Machine, rounds: u32) -> Result<()> {
-    machine
-        .script(
-            "systemctl stop covalent
-             runuser -u covalent -- cp \"$1\" /var/lib/covalent/full.sqlite
-             runuser -u covalent -- python3 -I /bench/multiply.py /var/lib/covalent/full.sqlite \"$2\"",
-        )
-        .arguments([DATABASE, WORKFLOWS])
-        .ok()?;
+    machine.ok(&format!(
+        "systemctl stop covalent
+         runuser -u covalent -- cp {DATABASE} {FULL}"
+    ))?;
+    fill(machine, "covalent", FULL)?;
     start(machine, "empty")?; // it gets its tables
     let (mut empty, mut full) = (Figures::default(), Figures::default());
     for _ in 0..rounds {
@@ -86,7 +95,7 @@ fn start(machine: &Machine, database: &str) -> Result<f64> {
 
 fn repeated(machine: &Machine, arguments: &[&str]) -> Result<Vec<f64>> {
     let said = machine
-        .script("python3 -I /bench/seconds.py \"$@\"")
+        .script("python3 -I /bench/service/seconds.py \"$@\"")
         .arguments(arguments.iter().copied())
         .ok()?;
     numbers(&said)

@@ -1,28 +1,10 @@
 //! Covalent as its own instructions make it a service.
 
 use anyhow::Result;
-use machine::Machine;
 use machine::packages::wait_for_answer;
+use machine::{Machine, by_hand};
 
 use super::Service;
-
-/// The unit of its guide, with an environment and data of its own.
-const UNIT: &str = "\
-[Unit]
-Description=Covalent, as its own instructions start it
-
-[Service]
-Type=forking
-Environment=VIRTUAL_ENV=/opt/virtualenvs/own
-Environment=PATH=/opt/virtualenvs/own/bin:$PATH
-Environment=HOME=/var/lib/own
-Environment=COVALENT_SERVER_IFACE_ANY=1
-EnvironmentFile=/etc/own/covalent.env
-ExecStartPre=-/opt/virtualenvs/own/bin/covalent stop
-ExecStart=/opt/virtualenvs/own/bin/covalent start
-ExecStop=/opt/virtualenvs/own/bin/covalent stop
-TimeoutStopSec=10
-";
 
 /// Its service, beside ours on the same machine.
 pub const OWN: Service = Service {
@@ -30,6 +12,9 @@ pub const OWN: Service = Service {
     port: 48009,
     python: "/opt/virtualenvs/own/bin/python",
 };
+
+/// Where it keeps its database.
+pub const OWN_DATABASE: &str = "/var/lib/own/.local/share/covalent/dispatcher_db.sqlite";
 
 /// Makes it from the same versions as ours, compiled as pip does it, and starts it once.
 pub fn install(machine: &Machine) -> Result<()> {
@@ -44,7 +29,11 @@ pub fn install(machine: &Machine) -> Result<()> {
     )?;
     let environment = format!("COVALENT_SVC_PORT={}\n", OWN.port);
     machine.write_file("/etc/own/covalent.env", environment, 0o644)?;
-    machine.write_file("/etc/systemd/system/own.service", UNIT, 0o644)?;
+    machine.write_file(
+        "/etc/systemd/system/own.service",
+        by_hand::unit("own"),
+        0o644,
+    )?;
     machine.ok("systemctl daemon-reload; systemctl start own")?;
     wait_for_answer(machine, OWN.port)
 }

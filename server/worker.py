@@ -1,0 +1,104 @@
+"""Runs this machine's part of a fleet: `<environment>/bin/python -I -X utf8 -u worker.py`.
+
+It is ready as soon as it runs, whether there is a server or not, and says in its status why it
+waits. It comes back to the server by itself, with new processes: what the old ones were at has begun
+again elsewhere.
+
+Exit codes: 0 stopped on request; 1 the server is gone, to be started again; 78 could not start for a
+reason that a restart does not cure; 80 the server's environment is another, whose lock was written
+down for `covalentctl apply`.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+# Python leaves this directory out (-I). At the end of the path it cannot hide anything from the
+# tasks, who inherit it.
+sys.path.append(str(Path(__file__).resolve().parent))
+from covalent_service import account, directories, logs, packages  # noqa: E402
+from covalent_service.notify import Notifier  # noqa: E402
+from covalent_service.refusal import Refusal  # noqa: E402
+from covalent_service.worker_settings import WorkerSettings  # noqa: E402
+
+LOST = 1
+ENVIRONMENT_DIFFERS = 80
+LOCK = "server.lock"  # in the unit's RuntimeDirectory=
+FIRST_PAUSE, LONGEST_PAUSE = 1, 15  # seconds from one try to the next
+
+
+def main() -> int:
+    """Run until told to stop; return the exit code."""
+    faulthandler.enable()
+    logs.to_standard_error()
+    log = logging.getLogger("covalent_service")
+    notifier = Notifier.taken_from(os.environ)
+    try:
+        settings = WorkerSettings.read(os.environ)
+        account.check(settings.home, os.environ)
+        packages.announce(os.environ)
+        directories.create_own(settings.work_dir, settings.cache_dir)
+        os.chdir(settings.work_dir)
+        notifier.send("READY=1\nSTATUS=starting")
+        return _run(settings, notifier, log)
+    except Refusal as refusal:
+        log.error(refusal)
+        notifier.status(str(refusal))
+        return refusal.exit_code
+    except KeyboardInterrupt:
+        return 0
+    except Exception:
+        log.exception("the worker failed")
+        return LOST
+
+
+def _run(settings: WorkerSettings, notifier: Notifier, log: logging.Logger) -> int:
+    from covalent_service.certificates import Identity
+    from covalent_service.membership import Different, Lost, Membership
+    from covalent_service.reach import Waiting, own_address
+
+    identity = Identity.of(settings.folder, "worker")
+    lock = settings.run_dir / LOCK
+    pause, said = FIRST_PAUSE, ""
+    while True:
+        try:
+            address = own_address(settings.server, settings.name, identity)
+            member = Membership(settings, settings.address or address, notifier)
+            asyncio.run(member.last())
+            return 0
+        except Different as different:
+            if not lock.is_file() or lock.read_text() != different.lock:
+                lock.write_text(different.lock)
+                log.warning("%s: `covalentctl apply` is to make it so", different)
+                return ENVIRONMENT_DIFFERS
+            reason = str(different)  # covalentctl has seen that lock, and it was not enough
+        except Waiting as waiting:
+            reason = str(waiting)
+        except Lost as lost:
+            log.warning(lost)
+            return LOST
+        text = f"waiting for {settings.server}: {reason}"
+        if text != said:
+            log.warning(text)
+            said = text
+        notifier.status(text)
+        if notifier.watchdog:
+            notifier.send("WATCHDOG=1")
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+if __name__ == "__main__":
+    code = main()
+    if "psutil" in sys.modules:
+        from covalent_service import children
+
+        # At once: what they are at has begun again elsewhere, and Dask gives them half a minute.
+        children.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

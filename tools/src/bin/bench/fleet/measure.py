@@ -1,0 +1,203 @@
+"""What a fleet takes for tasks of a known length, or for a large value, beside Dask alone.
+
+    ENVIRONMENT/bin/python measure.py PROJECT tasks WORKERS TASKS SECONDS
+    ENVIRONMENT/bin/python measure.py PROJECT value MEGABYTES
+
+The first prints the seconds in which the workers register, those that the tasks take, and both of
+Dask alone with the same tasks and as many workers; the second the seconds from the dispatch of a task
+that makes a value, on one machine, to the result of one that reads it, on another; the same of the
+server's own workers, which share its disk, and of Dask alone; and how many times the value the server
+and its scheduler have in memory afterwards.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROJECT = Path(sys.argv[1])
+sys.path[:0] = [str(PROJECT / "tests/server_env")]
+import own_home  # noqa: E402, F401
+
+# isort: split
+import psutil  # noqa: E402
+from distributed import Client, Scheduler  # noqa: E402
+
+from fleet import Fleet  # noqa: E402
+from light import security  # noqa: E402
+from served import wait_for  # noqa: E402
+
+EACH = 25  # workers in a process
+LIMIT = 1800  # seconds
+MEGABYTE = 2**20
+
+DISPATCH = """
+import time
+import covalent as ct
+
+{tasks}
+
+begin = time.monotonic()
+result = ct.get_result(ct.dispatch(workflow)(), wait=True)
+assert str(result.status) == "COMPLETED", (result.status, result.error)
+print(time.monotonic() - begin)
+"""
+SLEEP = """
+@ct.electron
+def sleep():
+    import time
+    time.sleep({seconds})
+
+@ct.lattice
+def workflow():
+    for _ in range({count}): sleep()
+"""
+VALUE = """
+one, other = ct.executor.DaskExecutor(), ct.executor.DaskExecutor()
+{labels}
+
+class Block:
+    def __init__(self, content): self.content = content
+    def __repr__(self): return "a block"
+
+@ct.electron(executor=one)
+def make():
+    import os
+    return Block(os.urandom({size}))
+
+@ct.electron(executor=other)
+def measure(block): return len(block.content)
+
+@ct.lattice
+def workflow(): return measure(make())
+"""
+
+LABELS = 'one.resources, other.resources = {"one": 1}, {"other": 1}'
+
+
+@contextlib.contextmanager
+def lights(server, folder, address, count, labels=()):
+    """That many workers, in as many processes as there are labels, or as are needed."""
+    shares = [(n, 1, label) for n, label in enumerate(labels)] or [
+        (first, min(EACH, count - first), "") for first in range(0, count, EACH)
+    ]
+    file = Path(__file__).with_name("light.py")
+    processes = [
+        subprocess.Popen([sys.executable, str(file), server, folder, address, *map(str, share)])
+        for share in shares
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def fleet(count, labels=()):
+    """The server, with its workers; the seconds in which they registered."""
+    with Fleet() as server:
+        server.start()
+        folder = server.home / "bench"
+        server.authority.issue("bench", folder)
+        server.list("bench")
+        wait_for(lambda: "listening for the fleet" in server.output)
+        launcher, address = str(PROJECT / "server"), f"tls://127.0.0.1:{server.fleet_port}"
+        begin = time.monotonic()
+        with lights(launcher, str(folder), address, count, labels):
+            wait_for(lambda: server.known("bench").get("slots") == count, LIMIT)
+            yield server, time.monotonic() - begin
+
+
+@contextlib.asynccontextmanager
+async def alone(folder, count, labels=()):
+    """Dask, with as many workers and the same certificates; the seconds in which they registered."""
+    secure = security(folder)
+    options = {"host": "127.0.0.1", "protocol": "tls://", "dashboard_address": ":0"}
+    async with Scheduler(security=secure, **options) as scheduler:
+        begin = time.monotonic()
+        with lights("alone", str(folder), scheduler.address, count, labels):
+            while len(scheduler.workers) < count:
+                await asyncio.sleep(0.05)
+            registered = time.monotonic() - begin
+            async with Client(scheduler.address, security=secure, asynchronous=True) as client:
+                yield client, registered
+
+
+async def tasks_alone(folder, workers, count, seconds):
+    async with alone(folder, workers) as (client, registered):
+        begin = time.monotonic()
+        await client.gather([client.submit(time.sleep, seconds, pure=False) for _ in range(count)])
+        return registered, time.monotonic() - begin
+
+
+def tasks(workers, count, seconds):
+    code = SLEEP.format(seconds=seconds, count=count)
+    with fleet(workers) as (server, registered):
+        taken = float(server.client(DISPATCH.format(tasks=code), seconds=LIMIT))
+        folder = server.home / "bench"
+        server.stop()
+        return registered, taken, *asyncio.run(tasks_alone(folder, workers, count, seconds))
+
+
+class Block:
+    """As VALUE has it."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+def make(size):
+    return Block(os.urandom(size))
+
+
+def measure(block):
+    return len(block.content)
+
+
+async def value_alone(folder, size):
+    async with alone(folder, 2, ("one", "other")) as (client, _):
+        begin = time.monotonic()
+        made = client.submit(make, size, resources={"one": 1})
+        await client.submit(measure, made, resources={"other": 1})
+        return time.monotonic() - begin
+
+
+def memory(server):
+    """Of the server and of its scheduler, which a process of its own has."""
+    process = psutil.Process(server.process.pid)
+    return sum(one.memory_info().rss for one in (process, *process.children()))
+
+
+def passed(server, size, labels=""):
+    """The seconds that it takes on this server, after a small one."""
+    for one in (1, size):
+        tasks = VALUE.format(size=one, labels=labels)
+        taken = float(server.client(DISPATCH.format(tasks=tasks), seconds=LIMIT))
+    return taken
+
+
+def value(size):
+    with Fleet(local_workers=2) as server:
+        server.start()
+        local = passed(server, size)
+    with fleet(2, ("one", "other")) as (server, _):
+        passed(server, 1, LABELS)
+        before = memory(server)
+        taken = passed(server, size, LABELS)
+        time.sleep(2)
+        left = (memory(server) - before) / size
+        folder = server.home / "bench"
+        return taken, local, asyncio.run(value_alone(folder, size)), left
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[2:]
+    if what == "tasks":
+        print(*tasks(*map(int, numbers)))
+    else:
+        print(*value(int(numbers[0]) * MEGABYTE))
