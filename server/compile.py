@@ -75,16 +75,21 @@ def compile_all(directory: str, names: Path | None, prepared: Path | None) -> st
 
 
 def ahead(unpacked: Path, prepared: Path) -> None:
-    """Compile what is unpacked from now on, until nobody waits for it any more."""
+    """Compile what is unpacked meanwhile, until nobody waits for it any more."""
     os.nice(NICENESS)
     parent = os.getppid()
-    known = entries(unpacked)
+    # uv has begun before this process has: when the mark was made, it had not.
+    try:
+        begun = (prepared / UNDER_WAY).stat().st_mtime_ns
+    except FileNotFoundError:  # all is done
+        return
+    known: set[str] = set()
     targets = set()
     twice = set()  # paths that two wheels have: which of them counts, uv decides
     pool = processes()
     try:
         while (prepared / UNDER_WAY).exists() and os.getppid() == parent:
-            new = entries(unpacked) - known
+            new = entries(unpacked, begun) - known
             known |= new
             for folder in new:
                 for path in modules(str(unpacked / folder)):
@@ -102,9 +107,12 @@ def ahead(unpacked: Path, prepared: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def entries(folder: Path) -> set[str]:
-    """The names in a folder that may not be there."""
-    return set(os.listdir(folder)) if folder.exists() else set()
+def entries(folder: Path, begun: int) -> set[str]:
+    """What has come into a folder, which may not be there, from that time on (nanoseconds)."""
+    if not folder.exists():
+        return set()
+    with os.scandir(folder) as found:
+        return {entry.name for entry in found if entry.stat().st_ctime_ns >= begun}
 
 
 def processes() -> ProcessPoolExecutor:

@@ -108,6 +108,11 @@ class Ahead(unittest.TestCase):
         draft.rename(self.unpacked / wheel)
 
     def run_ahead(self, **wheels):
+        time.sleep(0.02)  # the kernel's clock goes by steps
+        self.under_way.touch()
+        # Before the process has begun, as uv may do.
+        for wheel, modules in wheels.items():
+            self.unpack(wheel, **modules)
         process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-B", launcher.DIRECTORY / "compile.py"),
@@ -115,9 +120,6 @@ class Ahead(unittest.TestCase):
             ]
         )
         with process:
-            time.sleep(0.5)  # it has looked at what was there before
-            for wheel, modules in wheels.items():
-                self.unpack(wheel, **modules)
             expected = {name for modules in wheels.values() for name in modules}
             deadline = time.monotonic() + 30
             while not {path.stem for path in self.prepared.glob("*.pyc")} >= expected:
