@@ -52,7 +52,6 @@ class Port(unittest.TestCase):
         for file, pattern in (
             ("systemd/covalent.env", r"^#COVALENT_SVC_PORT=(\d+)$"),
             ("src/service/address.rs", r'DEFAULT_PORT: &str = "(\d+)"'),
-            ("debian/service/postinst", r"http://localhost:\$\{port:-(\d+)\}"),
             ("README.md", r"<http://localhost:(\d+)>"),
             ("firewall/covalent.xml", r'port="(\d+)"'),
         ):
