@@ -9,19 +9,37 @@ use machine::packages::{PYTHON, builder, in_project};
 /// Most of them start a server, some of them two; one runs every kind of workflow twice.
 const LIMIT: Duration = Duration::from_secs(1800);
 
+/// The tests of a fleet, which take as long as all others.
+const FLEET: &str = "test_fleet*.py";
+
+/// The others: no other file begins with the same letter.
+const OTHERS: &str = "test_[!f]*.py";
+
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn with_python_3_11() -> Result<()> {
-    tests("bookworm")
+    tests("bookworm", OTHERS)
 }
 
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn with_python_3_14() -> Result<()> {
-    tests("sid")
+    tests("sid", OTHERS)
 }
 
-fn tests(suite: &str) -> Result<()> {
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn as_a_fleet_with_python_3_11() -> Result<()> {
+    tests("bookworm", FLEET)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn as_a_fleet_with_python_3_14() -> Result<()> {
+    tests("sid", FLEET)
+}
+
+fn tests(suite: &str, files: &str) -> Result<()> {
     let machine = builder(suite)
         .installed()
         .bind_read_only(in_project("server"), "/project/server")
@@ -31,8 +49,9 @@ fn tests(suite: &str) -> Result<()> {
     machine.ok("systemctl stop covalent")?;
     let output = machine
         .script(&format!(
-            "{PYTHON} -W ignore -m unittest discover /project/tests/server_env"
+            "{PYTHON} -W ignore -m unittest discover --pattern \"$1\" /project/tests/server_env"
         ))
+        .arguments([files])
         .user("alice")
         .limit(LIMIT)
         .run()?;
