@@ -1,6 +1,6 @@
 """First come, first served: a task waits at Dask's scheduler until a worker that fits is free."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dask.config
@@ -79,12 +79,20 @@ def _begin(scheduler: Any, key: Any, stimulus_id: str) -> Any:
 def _begin_what_waits(scheduler: Any, *, stimulus_id: str) -> None:
     """In the order in which they came; of those that ask for the same, the first decides for all."""
     hopeless: set[Labels] = set()
-    for task in list(scheduler.queued.sorted()) if scheduler.idle_task_count else ():
-        if not scheduler.idle_task_count:
-            return
+    for task in _while_a_worker_is_free(scheduler):
         wanted = labels(task)
         if wanted in hopeless or task not in scheduler.queued:
             continue
         scheduler.transitions({task.key: "processing"}, stimulus_id)
         if task in scheduler.queued:
             hopeless.add(wanted)
+
+
+def _while_a_worker_is_free(scheduler: Any) -> Iterator[Any]:
+    """What waits: the first, which mostly takes the one free worker, and only then all of it, sorted."""
+    if scheduler.queued and scheduler.idle_task_count:
+        yield scheduler.queued.peek()
+    for task in list(scheduler.queued.sorted()) if scheduler.idle_task_count else ():
+        if not scheduler.idle_task_count:
+            return
+        yield task
