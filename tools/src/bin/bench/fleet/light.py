@@ -23,15 +23,17 @@ def security(folder):
 
 
 async def main(server, folder, address, first, count, labels):
-    options = {"nthreads": 1, "host": "127.0.0.1", "dashboard_address": ":0"}
+    # Without looking ten times a second at the memory that all of them are in.
+    options = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1", "dashboard_address": ":0"}
     if server == "alone":
         options["security"] = security(folder)
     else:
         sys.path.append(server)
-        from covalent_service import environment, joined, pages
+        from covalent_service import adjustments, environment, joined, pages
 
         joined.join(Path(folder), "bench")
         pages.close()
+        adjustments.idle_cluster()
         described = environment.describe()
         options["startup_information"] = {"environment": lambda _worker: described}
     if labels:

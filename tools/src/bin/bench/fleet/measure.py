@@ -3,11 +3,12 @@
     ENVIRONMENT/bin/python measure.py PROJECT tasks WORKERS TASKS SECONDS
     ENVIRONMENT/bin/python measure.py PROJECT value MEGABYTES
 
-The first prints the seconds in which the workers register, those that the tasks take, and both of
-Dask alone with the same tasks and as many workers; the second the seconds from the dispatch of a task
-that makes a value, on one machine, to the result of one that reads it, on another; the same of the
-server's own workers, which share its disk, and of Dask alone; and how many times the value the server
-and its scheduler have in memory afterwards.
+The first prints the seconds in which the workers register, those that the workflow takes, those from
+its dispatch until its client has all results, and the first and the last of Dask alone with the same
+tasks and as many workers; the second the seconds of a workflow of a task that makes a value, on one
+machine, and of one that reads it, on another; those until its client has the value, too; the first of
+the server's own workers, which share its disk; the seconds of Dask alone; and how many times the value
+the server and its scheduler have in memory afterwards.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ import covalent as ct
 begin = time.monotonic()
 result = ct.get_result(ct.dispatch(workflow)(), wait=True)
 assert str(result.status) == "COMPLETED", (result.status, result.error)
-print(time.monotonic() - begin)
+print((result.end_time - result.start_time).total_seconds(), time.monotonic() - begin)
 """
 SLEEP = """
 @ct.electron
@@ -98,19 +99,25 @@ def lights(server, folder, address, count, labels=()):
 
 
 @contextlib.contextmanager
-def fleet(count, labels=()):
-    """The server, with its workers; the seconds in which they registered."""
+def started():
+    """The server, and the folder of the certificate that its workers will have, as will Dask's."""
     with Fleet() as server:
         server.start()
         folder = server.home / "bench"
         server.authority.issue("bench", folder)
         server.list("bench")
         wait_for(lambda: "listening for the fleet" in server.output)
-        launcher, address = str(PROJECT / "server"), f"tls://127.0.0.1:{server.fleet_port}"
-        begin = time.monotonic()
-        with lights(launcher, str(folder), address, count, labels):
-            wait_for(lambda: server.known("bench").get("slots") == count, LIMIT)
-            yield server, time.monotonic() - begin
+        yield server, str(folder)
+
+
+@contextlib.contextmanager
+def fleet(server, folder, count, labels=()):
+    """The server's workers; the seconds in which they registered."""
+    launcher, address = str(PROJECT / "server"), f"tls://127.0.0.1:{server.fleet_port}"
+    begin = time.monotonic()
+    with lights(launcher, folder, address, count, labels):
+        wait_for(lambda: server.known("bench").get("slots") == count, LIMIT)
+        yield time.monotonic() - begin
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +127,7 @@ async def alone(folder, count, labels=()):
     options = {"host": "127.0.0.1", "protocol": "tls://", "dashboard_address": ":0"}
     async with Scheduler(security=secure, **options) as scheduler:
         begin = time.monotonic()
-        with lights("alone", str(folder), scheduler.address, count, labels):
+        with lights("alone", folder, scheduler.address, count, labels):
             while len(scheduler.workers) < count:
                 await asyncio.sleep(0.05)
             registered = time.monotonic() - begin
@@ -135,13 +142,19 @@ async def tasks_alone(folder, workers, count, seconds):
         return registered, time.monotonic() - begin
 
 
+def run(server, tasks):
+    """The seconds of the workflow itself, and those until its client has what came of it."""
+    said = server.client(DISPATCH.format(tasks=tasks), seconds=LIMIT)
+    workflow, client = map(float, said.split())
+    return workflow, client
+
+
 def tasks(workers, count, seconds):
-    code = SLEEP.format(seconds=seconds, count=count)
-    with fleet(workers) as (server, registered):
-        taken = float(server.client(DISPATCH.format(tasks=code), seconds=LIMIT))
-        folder = server.home / "bench"
+    with started() as (server, folder):
+        with fleet(server, folder, workers) as registered:
+            taken = run(server, SLEEP.format(seconds=seconds, count=count))
         server.stop()
-        return registered, taken, *asyncio.run(tasks_alone(folder, workers, count, seconds))
+        return registered, *taken, *asyncio.run(tasks_alone(folder, workers, count, seconds))
 
 
 class Block:
@@ -174,25 +187,25 @@ def memory(server):
 
 
 def passed(server, size, labels=""):
-    """The seconds that it takes on this server, after a small one."""
+    """The seconds that it takes on this server, as `run` has them, after a small one."""
     for one in (1, size):
-        tasks = VALUE.format(size=one, labels=labels)
-        taken = float(server.client(DISPATCH.format(tasks=tasks), seconds=LIMIT))
+        taken = run(server, VALUE.format(size=one, labels=labels))
     return taken
 
 
 def value(size):
     with Fleet(local_workers=2) as server:
         server.start()
-        local = passed(server, size)
-    with fleet(2, ("one", "other")) as (server, _):
-        passed(server, 1, LABELS)
-        before = memory(server)
-        taken = passed(server, size, LABELS)
-        time.sleep(2)
-        left = (memory(server) - before) / size
-        folder = server.home / "bench"
-        return taken, local, asyncio.run(value_alone(folder, size)), left
+        local, _ = passed(server, size)
+    with started() as (server, folder):
+        with fleet(server, folder, 2, ("one", "other")):
+            passed(server, 1, LABELS)
+            before = memory(server)
+            taken = passed(server, size, LABELS)
+            time.sleep(2)
+            left = (memory(server) - before) / size
+        server.stop()
+        return *taken, local, asyncio.run(value_alone(folder, size)), left
 
 
 if __name__ == "__main__":
