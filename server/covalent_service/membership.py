@@ -80,14 +80,16 @@ class Membership:
                 address=listener.contact_address,
                 ports=f"{ports[0]}-{ports[-1]}",
             )
-        except OSError as error:
-            raise Waiting(str(error)) from None
+        except (OSError, asyncio.TimeoutError) as error:
+            raise Waiting(str(error) or "it does not answer") from None
         finally:
             listener.stop()
+        if answer["status"] == "OK":
+            return
+        self._comm.abort()  # it is asked on another connection the next time
         if lock := answer.get("lock"):
             raise Different(answer["reason"], lock)
-        if answer["status"] != "OK":
-            raise Waiting(answer["reason"])
+        raise Waiting(answer["reason"])
 
     async def _listen(self) -> Any:
         for port in self._settings.ports:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from served import LAUNCHER, OPTIONS, START_LIMIT, Served, free_port, wait_for
+from served import LAUNCHER, OPTIONS, START_LIMIT, Served, connections, free_port, wait_for
 
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 EXTENSIONS = "extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=DNS:{name}\n"
@@ -136,6 +136,13 @@ class Worker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def connected(self, port):
+        """The ports of its own from which it is connected to this one."""
+        import psutil
+
+        found = connections(psutil.Process(self.process.pid), "inet")
+        return [one.laddr.port for one in found if one.raddr and one.raddr.port == port]
 
     def join(self, fleet, **variables):
         """Start it and wait until the server has it."""

@@ -24,6 +24,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def connections(process, kind):
+    """psutil has another name for it since its version 6."""
+    return (getattr(process, "net_connections", None) or process.connections)(kind)
+
+
 def wait_for(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -173,10 +178,8 @@ class Served:
         """Descriptors of the server's own Unix sockets, by which it talks to Dask among others."""
         import psutil
 
-        process = psutil.Process(self.process.pid)
-        connections = getattr(process, "net_connections", None) or process.connections
-        return {one.fd for one in connections("unix")}
+        return {one.fd for one in connections(psutil.Process(self.process.pid), "unix")}
 
     def _sockets(self, process, status):
-        connections = getattr(process, "net_connections", None) or process.connections
-        return {tuple(one.laddr) for one in connections("inet") if one.status == status}
+        found = connections(process, "inet")
+        return {tuple(one.laddr) for one in found if one.status == status}

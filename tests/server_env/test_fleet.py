@@ -362,6 +362,8 @@ class Refused(FleetCase):
         self.refused(worker, "this machine's environment is not the server's: Python 4.3")
         wait_for(lambda: self.server.state("w1") == "refused")
         self.assertIn("Python 4.3", self.server.known("w1")["reason"])
+        # What it was told is all that it stays for.
+        wait_for(lambda: not worker.connected(self.server.fleet_port))
 
     def test_the_servers_lock_is_written_down_once(self):
         lock = f"numpy==2.4.6 --hash=sha256:{'0' * 64}\n# signature: of root's\n"
