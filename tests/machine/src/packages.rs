@@ -103,11 +103,15 @@ pub fn installed(suite: &str) -> Result<Machine> {
 
 /// The machine of [`boot`], before it boots.
 pub fn builder(suite: &str) -> Builder {
-    Machine::builder(suite)
+    let builder = Machine::builder(suite)
         .bind_read_only(in_project("dist"), DIST)
-        .bind_read_only(in_project("target/upgrade"), UPGRADE)
         .bind_read_only(in_project("tests/workflows"), "/workflows")
-        .bind_read_only(in_project("tests/packages"), "/packages")
+        .bind_read_only(in_project("tests/packages"), "/packages");
+    let upgrade = in_project("target/upgrade");
+    if !upgrade.exists() {
+        return builder; // scripts/try has none made
+    }
+    builder.bind_read_only(upgrade, UPGRADE)
 }
 
 /// A path of the repository.
