@@ -2,7 +2,8 @@
 
     ENVIRONMENT/bin/python spread.py COUNT SECONDS
 
-prints `ID …` as soon as it is dispatched, and its status with the machines when it has ended.
+prints `ID …` as soon as it is dispatched, and its status with the machines when it has ended. Each task
+has a line in the file `begun` of its machine as often as it begins there.
 """
 
 import sys
@@ -15,6 +16,8 @@ def work(number, seconds):
     import socket
     import time
 
+    with open("begun", "a") as file:
+        print(number, file=file)
     time.sleep(seconds)
     return socket.gethostname()
 
