@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from covalent_service import at_work, sockets, task_process
+from covalent_service import (
+    at_work,
+    parcel,  # noqa: F401 # registers how the server wants results packed, those of any task
+    sockets,
+    task_process,
+)
 
 sockets.register()  # before the worker looks for its scheduler
 task_process.prepare()
