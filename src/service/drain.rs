@@ -60,7 +60,7 @@ impl Words {
             Role::Server => Words {
                 not_running: "the server is not running, so no workflow is",
                 refuses: "the server accepts no new workflows",
-                takes_again: "the server takes new ones again",
+                takes_again: "the server accepts new ones again",
                 cure: "wait longer (--timeout), or stop the server, which cancels them: \
                        systemctl stop covalent",
                 idle: "no workflow runs",
