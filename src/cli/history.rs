@@ -74,7 +74,9 @@ impl History {
             return Ok(());
         }
         if entries.is_empty() {
-            print::answer("There is no environment. To make one: sudo covalentctl apply\n")?;
+            print::answer(
+                "No environment has been built yet. To build one, type: sudo covalentctl apply\n",
+            )?;
         }
         let width = column(entries.iter().map(|entry| entry.manifest.id.as_str()));
         for entry in &entries {

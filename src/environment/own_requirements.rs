@@ -44,7 +44,7 @@ impl LocalFile {
         Ok(LocalFile { path, text })
     }
 
-    /// Writes it; without a text there is no file.
+    /// Writes the file, or removes it if there is no text.
     pub fn write(&self) -> Result<()> {
         match &self.text {
             Some(text) => {

@@ -40,7 +40,7 @@ pub struct Member {
 pub struct Added {
     /// The worker's identity, of which nothing but the certificate stays here.
     pub token: Token,
-    /// Whether the name was on the list: its identity of before is not accepted any more.
+    /// Whether the name was on the list. Its previous identity is then no longer accepted.
     pub renewed: bool,
     /// Whether the list was empty: the server begins to listen for the fleet.
     pub first: bool,

@@ -5,8 +5,10 @@
 //! with its line.
 
 mod check;
+mod form;
 mod parse;
 mod problem;
+mod value;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -16,8 +18,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::fs::OFlags;
 
-pub use self::check::{FILES, Form, HTTPS, Value, is_host_name};
+pub use self::form::{FILES, Form, HTTPS};
 pub use self::problem::{Assignment, Problem, Severity};
+pub use self::value::{Value, is_host_name};
 
 use crate::system::failure::{Failure, Kind};
 use crate::system::host::Host;
