@@ -85,7 +85,8 @@ fn clients_elsewhere_get_in_by_ssh() -> Result<()> {
     // The account is the one that logged in there.
     let journal = server.ok("journalctl --no-pager --unit covalent --output cat")?;
     let dispatched = journal.matches(" by alice (uid ").count();
-    ensure!(dispatched > 2 * passed, "{dispatched}: {journal}");
+    // One of each kind: triggers dispatch as the server, and what is redispatched comes twice.
+    ensure!(dispatched >= 2 * passed, "{dispatched}: {journal}");
     tunnel(&client, "bob", 9001)?;
     let refused = client.as_user(
         "alice",
