@@ -48,7 +48,7 @@ workflow_db.db_URL = workflow_db.db_URL.replace('%', '%%')
 command.downgrade(workflow_db.get_alembic_config(logging_enabled=False), '-1')
 ";
 
-/// The driver's wheel; see tests/packages/psycopg2.lock.
+/// The driver's wheels; see scripts/added.
 const DRIVER: &str = "/driver";
 
 /// What the database answers.
@@ -139,8 +139,18 @@ fn an_empty_database_becomes_covalents_and_says_what_was_interrupted() -> Result
 
 #[test]
 #[ignore = "boots machines: scripts/test"]
-fn the_faster_dispatcher_leaves_the_same_records() -> Result<()> {
-    let machine = builder("bookworm")
+fn the_faster_dispatcher_leaves_the_same_records_with_python_3_11() -> Result<()> {
+    the_faster_dispatcher_leaves_the_same_records("bookworm")
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn the_faster_dispatcher_leaves_the_same_records_with_python_3_14() -> Result<()> {
+    the_faster_dispatcher_leaves_the_same_records("sid")
+}
+
+fn the_faster_dispatcher_leaves_the_same_records(suite: &str) -> Result<()> {
+    let machine = builder(suite)
         .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
         .bind_read_only(in_project("server"), "/project/server")
         .bind_read_only(in_project("tests"), "/project/tests")

@@ -41,7 +41,7 @@ const INTRUDE: &str = include_str!("../workflows/intrude.py");
 /// What each attempt of `tests/workflows/sandbox.py` would succeed with, for the account.
 const TEMPTATIONS: &str = include_str!("scripts/openings");
 
-/// numba's wheels; see tests/packages/numba.lock.
+/// numba's wheels; see tests/packages/3.11/numba.lock.
 const COMPILER: &str = "/compiler";
 
 /// Prints which of two devices a task opens.

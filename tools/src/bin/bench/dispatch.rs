@@ -38,7 +38,7 @@ const CPU_GOAL: f64 = 0.25;
 /// The CPU that a task of 3,000 may take, in times of one of 150.
 const GROWTH_GOAL: f64 = 1.3;
 
-/// The wheel of PostgreSQL's driver; see tests/packages/psycopg2.lock.
+/// The wheels of PostgreSQL's driver; see scripts/added.
 const DRIVER: &str = "/driver";
 
 /// 3,000 tasks take a quarter of an hour as released.
