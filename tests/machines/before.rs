@@ -55,10 +55,7 @@ fn one_package_becomes_two(family: Family, suite: &str) -> Result<()> {
 
 /// Installs the packages of before.
 fn install_those_of_before(family: Family, machine: &Machine) -> Result<()> {
-    machine.ok(&match family {
-        Family::Deb => format!("apt-get install --yes {BEFORE}/*.deb 2>&1"),
-        Family::Rpm => format!("dnf install --assumeyes --disablerepo='*' {BEFORE}/*.rpm 2>&1"),
-    })?;
+    family.install_files(machine, &family.all(BEFORE))?;
     machine.ok("systemctl enable --now covalent")?;
     wait_for_answer(machine, 48008)?;
     for file in SETTINGS {
@@ -69,10 +66,7 @@ fn install_those_of_before(family: Family, machine: &Machine) -> Result<()> {
 
 fn upgrade(family: Family, machine: &Machine) -> Result<String> {
     let files = [family.files(DIST, &SERVER), family.files(PLUGINS, &PLUGIN)].join(" ");
-    machine.ok(&match family {
-        Family::Deb => format!("apt-get install --yes {files} 2>&1"),
-        Family::Rpm => format!("dnf install --assumeyes --disablerepo='*' {files} 2>&1"),
-    })
+    family.install_files(machine, &files)
 }
 
 fn that_runs_with_edited_settings(family: Family, machine: &Machine) -> Result<()> {

@@ -1,13 +1,12 @@
 //! The package covalent-https: who gets in from a second machine, and who does not.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use machine::packages::{
     DIST, Family, PYTHON, UPGRADE, builder, installed, open_sockets, wait_for_answer,
 };
-use machine::{ADDRESS, Machine, run, wait_until};
+use machine::{ADDRESS, Machine, browser, run, wait_until};
 
 const NAME: &str = "server.example.org";
 
@@ -19,8 +18,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than the minute for which wrong passwords count.
 const PARDON_LIMIT: Duration = Duration::from_secs(150);
-
-const BROWSER_LIMIT: Duration = Duration::from_secs(120);
 
 /// What stands in for the server where it is to be seen which headers reach it.
 const ECHO: &str = r#"
@@ -463,31 +460,9 @@ const PAGE: &str = "<div id=\"root\">";
 fn page(server: &Machine, folder: &std::path::Path, address: &str) -> Result<String> {
     let mut chromium = server.neighbour_command("chromium")?;
     chromium
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
-        .args(["--virtual-time-budget=15000", "--dump-dom"])
         .arg(format!("--host-resolver-rules=MAP {NAME} {ADDRESS}"))
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
-        .arg(address)
-        .env("HOME", folder)
-        .stdin(Stdio::null());
-    let output = run(&mut chromium, BROWSER_LIMIT)
-        .context("no page of chromium's; scripts/test installs it")?;
-    ensure!(output.success(), "{output}");
-    Ok(output.stdout)
+        .env("HOME", folder);
+    browser::show(chromium, &folder.join("profile"), address)
 }
 
 #[test]

@@ -9,12 +9,8 @@ use machine::packages::{
 
 /// Installs everything of Covalent's and all plugins in one transaction.
 fn install_all(machine: &Machine, family: Family) -> Result<String> {
-    let (end, command) = match family {
-        Family::Deb => ("deb", "apt-get install --yes"),
-        Family::Rpm => ("rpm", "dnf install --assumeyes --disablerepo='*'"),
-    };
-    let server = family.files(DIST, &SERVER);
-    machine.ok(&format!("{command} {server} {PLUGINS}/*.{end} 2>&1"))
+    let files = [family.files(DIST, &SERVER), family.all(PLUGINS)].join(" ");
+    family.install_files(machine, &files)
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! The UI in a browser.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use machine::{Machine, run, wait_until};
+use machine::{Machine, browser, wait_until};
 use serde_json::Value;
 
 use machine::packages::{in_project, installed, run_workflows};
@@ -18,9 +17,6 @@ const OWN: [&str; 1] = ["localhost"];
 
 /// Where Covalent's page has its fonts.
 const FONTS: [&str; 2] = ["fonts.googleapis.com", "fonts.gstatic.com"];
-
-/// How long the browser may take for a page, on two busy cores.
-const BROWSER_LIMIT: Duration = Duration::from_secs(120);
 
 /// A page that the browser has shown.
 struct Page {
@@ -36,40 +32,17 @@ fn page(machine: &Machine, address: &str, picture: &str) -> Result<Page> {
     let log = profile.path().join("network.json");
     let mut chromium = machine.netns_command("chromium");
     chromium
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            // It asks its maker what each field of a form is for.
-            "--disable-features=AutofillServerCommunication",
-        ])
-        .args([
-            "--window-size=1400,900",
-            "--virtual-time-budget=15000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg("--window-size=1400,900")
         .arg(format!("--log-net-log={}", log.display()))
         .arg(format!(
             "--screenshot={}",
             in_project("target").join(picture).display()
-        ))
-        .arg(address)
-        .stdin(Stdio::null());
-    let output = run(&mut chromium, BROWSER_LIMIT)
-        .context("no page of chromium's; scripts/test installs it")?;
-    ensure!(output.success(), "{output}");
+        ));
+    let shown = browser::show(chromium, profile.path(), address)?;
     let log = serde_json::from_str(&fs::read_to_string(&log)?)
         .with_context(|| format!("reading {}", log.display()))?;
     Ok(Page {
-        shown: output.stdout,
+        shown,
         asked: asked(&log),
     })
 }

@@ -22,6 +22,7 @@
 #![deny(missing_docs)]
 
 mod availability;
+pub mod browser;
 mod builder;
 pub mod by_hand;
 mod command;

@@ -48,11 +48,16 @@ impl Family {
 
     /// Installs these packages of a folder; an older version is upgraded.
     pub fn install_these(self, machine: &Machine, folder: &str, names: &[&str]) -> Result<String> {
+        self.install_files(machine, &self.files(folder, names))
+    }
+
+    /// Installs files that patterns for the shell match, in one transaction.
+    pub fn install_files(self, machine: &Machine, patterns: &str) -> Result<String> {
         let install = match self {
             Family::Deb => "apt-get install --yes",
             Family::Rpm => "dnf install --assumeyes --disablerepo='*'",
         };
-        machine.ok(&format!("{install} {} 2>&1", self.files(folder, names)))
+        machine.ok(&format!("{install} {patterns} 2>&1"))
     }
 
     /// Installs the same version again.
@@ -71,6 +76,14 @@ impl Family {
             Family::Rpm => format!("{folder}/{name}-[0-9]*.rpm"),
         });
         patterns.collect::<Vec<_>>().join(" ")
+    }
+
+    /// A pattern for the shell that every package of a folder matches.
+    pub fn all(self, folder: &str) -> String {
+        match self {
+            Family::Deb => format!("{folder}/*.deb"),
+            Family::Rpm => format!("{folder}/*.rpm"),
+        }
     }
 
     /// Removes what all of Covalent's packages need, and them with it.
