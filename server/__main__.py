@@ -13,8 +13,6 @@ start for a reason that a restart does not cure (a wrong setting, a database to 
 79 the database could not be migrated, or nothing was served from it after its migration.
 """
 
-import faulthandler
-import logging
 import multiprocessing
 import os
 import sys
@@ -24,15 +22,14 @@ from covalent_service import (
     configuration,
     directories,
     files,
+    launch,
     listener,
-    logs,
     packages,
     proxy_socket,
     secrets,
     stored_socket,
 )
 from covalent_service.notify import Notifier
-from covalent_service.refusal import Refusal
 from covalent_service.settings import Settings
 
 # The directory of this file was needed for the imports above; at the end of the path it
@@ -42,54 +39,39 @@ sys.path.append(sys.path.pop(0))
 
 def main() -> int:
     """Run the service until it is told to stop; return its exit code."""
-    # What every thread is at, when systemd's watchdog ends a server that is silent.
-    faulthandler.enable()
     # Python 3.14 made forkserver the default, which carries no adjustment into a child.
     multiprocessing.set_start_method("fork")
-    logs.to_standard_error()
-    log = logging.getLogger("covalent_service")
-    notifier = Notifier.taken_from(os.environ)
-    stored = stored_socket.taken_from(os.environ)
-    try:
-        database_address = secrets.take(os.environ)
-        settings = Settings.read(os.environ)
-        account.check(settings.home, os.environ)
-        notifier.status("binding the port")
-        over_unix, over_tcp = stored_socket.by_kind(stored)
-        socket = listener.bind(settings.bind_address, settings.port, over_tcp)
-        stored_socket.store(notifier, socket)
-        proxy = proxy_socket.bind(settings.proxy_socket, over_unix)
-        if proxy:
-            stored_socket.store(notifier, proxy)
-        settings.export(os.environ)
-        packages.announce(os.environ)
-        directories.create(settings)
-        files.move_aside(settings)
-        os.chdir(settings.work_dir)
-        configuration.rewrite(
-            settings.config_file,
-            settings.heartbeat_interval,
-            configuration.cores(),
-            settings.local_workers,
-        )
-        notifier.status("loading Covalent")
-        from covalent_service import service  # imports Covalent, which reads all of the above
+    return launch.run(_serve, "server")
 
-        return service.run(settings, socket, proxy, notifier, database_address)
-    except Refusal as refusal:
-        log.error(refusal)
-        notifier.status(str(refusal))
-        return refusal.exit_code
-    except KeyboardInterrupt:
-        return 0
-    except Exception:
-        log.exception("the server failed")
-        return 1
+
+def _serve(notifier: Notifier) -> int:
+    stored = stored_socket.taken_from(os.environ)
+    database_address = secrets.take(os.environ)
+    settings = Settings.read(os.environ)
+    account.check(settings.home, os.environ)
+    notifier.status("binding the port")
+    over_unix, over_tcp = stored_socket.by_kind(stored)
+    socket = listener.bind(settings.bind_address, settings.port, over_tcp)
+    stored_socket.store(notifier, socket)
+    proxy = proxy_socket.bind(settings.proxy_socket, over_unix)
+    if proxy:
+        stored_socket.store(notifier, proxy)
+    settings.export(os.environ)
+    packages.announce(os.environ)
+    directories.create(settings)
+    files.move_aside(settings)
+    os.chdir(settings.work_dir)
+    configuration.rewrite(
+        settings.config_file,
+        settings.heartbeat_interval,
+        configuration.cores(),
+        settings.local_workers,
+    )
+    notifier.status("loading Covalent")
+    from covalent_service import service  # imports Covalent, which reads all of the above
+
+    return service.run(settings, socket, proxy, notifier, database_address)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads and pools of Covalent and Dask would hold an ordinary exit up, some for ever.
-    os._exit(code)
+    launch.leave(main())

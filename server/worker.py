@@ -10,8 +10,6 @@ down for `covalentctl apply`.
 """
 
 import asyncio
-import faulthandler
-import logging
 import os
 import sys
 import time
@@ -20,12 +18,12 @@ from pathlib import Path
 # Python leaves this directory out (-I). At the end of the path it cannot hide anything from the
 # tasks, who inherit it.
 sys.path.append(str(Path(__file__).resolve().parent))
-from covalent_service import account, directories, logs, packages  # noqa: E402
+from covalent_service import account, directories, launch, packages  # noqa: E402
+from covalent_service.logs import SERVICE  # noqa: E402
 from covalent_service.notify import Notifier  # noqa: E402
-from covalent_service.refusal import Refusal  # noqa: E402
+from covalent_service.refusal import FAILED  # noqa: E402
 from covalent_service.worker_settings import WorkerSettings  # noqa: E402
 
-LOST = 1
 ENVIRONMENT_DIFFERS = 80
 LOCK = "server.lock"  # in the unit's RuntimeDirectory=
 FIRST_PAUSE, LONGEST_PAUSE = 1, 15  # seconds from one try to the next
@@ -33,30 +31,20 @@ FIRST_PAUSE, LONGEST_PAUSE = 1, 15  # seconds from one try to the next
 
 def main() -> int:
     """Run until told to stop; return the exit code."""
-    faulthandler.enable()
-    logs.to_standard_error()
-    log = logging.getLogger("covalent_service")
-    notifier = Notifier.taken_from(os.environ)
-    try:
-        settings = WorkerSettings.read(os.environ)
-        account.check(settings.home, os.environ)
-        packages.announce(os.environ)
-        directories.create_own(settings.work_dir, settings.cache_dir)
-        os.chdir(settings.work_dir)
-        notifier.send("READY=1\nSTATUS=starting")
-        return _run(settings, notifier, log)
-    except Refusal as refusal:
-        log.error(refusal)
-        notifier.status(str(refusal))
-        return refusal.exit_code
-    except KeyboardInterrupt:
-        return 0
-    except Exception:
-        log.exception("the worker failed")
-        return LOST
+    return launch.run(_work, "worker")
 
 
-def _run(settings: WorkerSettings, notifier: Notifier, log: logging.Logger) -> int:
+def _work(notifier: Notifier) -> int:
+    settings = WorkerSettings.read(os.environ)
+    account.check(settings.home, os.environ)
+    packages.announce(os.environ)
+    directories.create_own(settings.work_dir, settings.cache_dir)
+    os.chdir(settings.work_dir)
+    notifier.send("READY=1\nSTATUS=starting")
+    return _follow(settings, notifier)
+
+
+def _follow(settings: WorkerSettings, notifier: Notifier) -> int:
     from covalent_service.certificates import Identity
     from covalent_service.membership import Different, Lost, Membership
     from covalent_service.reach import Waiting, own_address
@@ -73,17 +61,17 @@ def _run(settings: WorkerSettings, notifier: Notifier, log: logging.Logger) -> i
         except Different as different:
             if not lock.is_file() or lock.read_text() != different.lock:
                 lock.write_text(different.lock)
-                log.warning("%s: `covalentctl apply` is to make it so", different)
+                SERVICE.warning("%s: `covalentctl apply` is to make it so", different)
                 return ENVIRONMENT_DIFFERS
             reason = str(different)  # covalentctl has seen that lock, and it was not enough
         except Waiting as waiting:
             reason = str(waiting)
         except Lost as lost:
-            log.warning(lost)
-            return LOST
+            SERVICE.warning(lost)
+            return FAILED
         text = f"waiting for {settings.server}: {reason}"
         if text != said:
-            log.warning(text)
+            SERVICE.warning(text)
             said = text
         notifier.status(text)
         if notifier.watchdog:
@@ -99,6 +87,4 @@ if __name__ == "__main__":
 
         # At once: what they are at has begun again elsewhere, and Dask gives them half a minute.
         children.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    launch.leave(code)
