@@ -32,7 +32,7 @@ from covalent_service.postgresql import REVISION, PostgreSQL, ProgramMissing  # 
 PROGRAMS_MISSING = 3
 BUSY_TIMEOUT = 60  # seconds for a server in the middle of a write
 LARGE_FILES = "/var/tmp"  # hier(7): not in memory, as /tmp may be
-DRAFT = ".upgrading"  # covalent_service/database.py
+DRAFT = ".upgrading"  # covalent_service/migration.py
 # What SQLite keeps beside a database that was not closed (sqlite.org, "Temporary Files").
 COMPANIONS = ("-journal", "-wal", "-shm")
 

@@ -26,8 +26,10 @@ from covalent_service import (
     executors,
     interrupted,
     logs,
+    migration,
     peers,
     secrets,
+    workflows,
 )
 from covalent_service.account import account_name
 from covalent_service.interface import OwnPages
@@ -156,10 +158,10 @@ class _Service:
             adjustments.alembic_search_path(type(workflow_db))
             self._store = workflow_db
             # Alembic looks there as well.
-            database.prepare(workflow_db, self._settings, self._unproven)
+            migration.prepare(workflow_db, self._settings, self._unproven)
         self._migrated = self._unproven.is_set()
-        left = database.unfinished(workflow_db)
-        database.cancel_unfinished(workflow_db)
+        left = workflows.unfinished(workflow_db)
+        workflows.cancel_unfinished(workflow_db)
         interrupted.report(left, self._settings.home)
 
     def _load(self, door: callers.Door, users: LocalUsers) -> uvicorn.Config:
@@ -183,7 +185,7 @@ class _Service:
         raise_throughput(self._store)
         adjustments.new_workflows_stay(dispatcher)
         adjustments.asset_addresses(object_store, utils, callers.site)
-        dispatches.report(dispatcher, users, functools.partial(database.name_of, self._store))
+        dispatches.report(dispatcher, users, functools.partial(workflows.name_of, self._store))
         drain.refuse_new_workflows(dispatcher, self._settings.run_dir)
         if (
             plugins := _executor_manager.executor_plugins_map
@@ -268,7 +270,7 @@ class _Service:
     def _note_running(self) -> None:
         """Covalent cancels what runs, and then nothing tells it from what a person cancelled."""
         try:
-            self._running = database.unfinished(self._store)
+            self._running = workflows.unfinished(self._store)
         except Exception:
             SERVICE.exception("which workflows run cannot be read from the database")
 
@@ -291,10 +293,10 @@ class _Service:
                 SERVICE.exception("what was interrupted cannot be noted in the database")
 
     def _note_interrupted(self) -> None:
-        running = (*self._running, *database.unfinished(self._store))
-        database.cancel_unfinished(self._store)
+        running = (*self._running, *workflows.unfinished(self._store))
+        workflows.cancel_unfinished(self._store)
         # Some of them may have come to their own end since.
-        ended = database.cancelled(self._store, dict.fromkeys(running))
+        ended = workflows.cancelled(self._store, dict.fromkeys(running))
         interrupted.report(ended, self._settings.home)
         self._running = []
 

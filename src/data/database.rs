@@ -2,7 +2,7 @@
 //!
 //! Before the launcher migrates a database file, it links it to the same name with the revision
 //! at its end, and what a database server has is copied to a file in the account's home
-//! (`server/covalent_service/database.py`).
+//! (`server/covalent_service/migration.py`).
 
 use std::fs::File;
 use std::time::Duration;

@@ -519,12 +519,12 @@ class Configuration(unittest.TestCase):
 
 
 class Interrupted(unittest.TestCase):
-    """What `database.cancel_unfinished` is for."""
+    """What `workflows.cancel_unfinished` is for."""
 
     def test_covalent_still_knows_these_states(self):
         from covalent._shared_files.util_classes import RESULT_STATUS
 
-        from covalent_service.database import UNFINISHED_TASK, UNFINISHED_WORKFLOW
+        from covalent_service.workflows import UNFINISHED_TASK, UNFINISHED_WORKFLOW
 
         known = {str(value) for name, value in vars(RESULT_STATUS).items() if name.isupper()}
         self.assertLessEqual({*UNFINISHED_TASK, *UNFINISHED_WORKFLOW}, known)

@@ -21,7 +21,7 @@ from served import LAUNCHER, STOP_LIMIT, Served, free_port, wait_for
 
 sys.path.append(str(LAUNCHER))
 
-from covalent_service import database  # noqa: E402
+from covalent_service import migration  # noqa: E402
 from covalent_service.readiness import QUESTION  # noqa: E402
 
 LONG_CHAIN = """
@@ -113,14 +113,14 @@ import pathlib, sys
 sys.path.append(sys.argv[1])
 from threading import Event, Thread
 from types import SimpleNamespace
-from covalent_service import database, notify, service
+from covalent_service import notify, service, workflows
 
 service.FINISH_TIMEOUT = 0.2
 asked = Event()
 def silent(_store):
     asked.set()
     Event().wait()
-database.unfinished = silent
+workflows.unfinished = silent
 stopping = service._Service(SimpleNamespace(home=pathlib.Path()), None, None, notify.Notifier())
 stopping._exit_code = 7
 Thread(target=stopping._finish, daemon=True).start()
@@ -613,7 +613,7 @@ class Upgrading(unittest.TestCase):
 
     def test_covalents_own_command_migrates_the_database_that_its_input_names(self):
         """As the service advises for a kind of database that it does not migrate itself."""
-        sudo, covalentctl, run, end, *command = shlex.split(database.MIGRATE)
+        sudo, covalentctl, run, end, *command = shlex.split(migration.MIGRATE)
         self.assertEqual([sudo, covalentctl, run, end], ["sudo", "covalentctl", "run", "--"])
         with Served(COVALENT_DISABLE_DASK="1") as server:
             server.start()

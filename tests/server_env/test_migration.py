@@ -18,7 +18,7 @@ from served import LAUNCHER
 
 sys.path.append(str(LAUNCHER))
 
-from covalent_service import database  # noqa: E402
+from covalent_service import migration  # noqa: E402
 from covalent_service.postgresql import ProgramFailed, ProgramMissing  # noqa: E402
 from covalent_service.refusal import MIGRATION_FAILED, NEEDS_ATTENTION, Refusal  # noqa: E402
 from covalent_service.unproven import Unproven  # noqa: E402
@@ -46,8 +46,8 @@ class Server(unittest.TestCase):
         home = Path(directory.name)
         self.settings = types.SimpleNamespace(home=home, data_dir=home / "data")
         self.unproven = Unproven(home)
-        self.migrate = self.replaced(database, "_migrate")
-        self.put_right = self.replaced(database.stored_paths, "put_right")
+        self.migrate = self.replaced(migration, "_migrate")
+        self.put_right = self.replaced(migration.stored_paths, "put_right")
 
     def replaced(self, owner, name):
         patch = mock.patch.object(owner, name)
@@ -55,7 +55,7 @@ class Server(unittest.TestCase):
         return patch.start()
 
     def prepare(self, *given):
-        database.prepare(store(*given), self.settings, self.unproven)
+        migration.prepare(store(*given), self.settings, self.unproven)
 
     def refusal(self, *given):
         with self.assertRaises(Refusal) as refused:
@@ -64,7 +64,7 @@ class Server(unittest.TestCase):
         return refused.exception
 
     def test_without_a_copy_it_is_left_untouched_and_unmarked(self):
-        program = self.replaced(database, "PostgreSQL")
+        program = self.replaced(migration, "PostgreSQL")
         for error, typed in (
             (ProgramMissing("no"), "apt install postgresql-client, or dnf install postgresql"),
             (ProgramFailed("pg_dump ended with status 1"), "covalentctl logs -n 50"),
@@ -82,7 +82,7 @@ class Server(unittest.TestCase):
                 self.assertEqual(list(self.settings.home.iterdir()), [])
 
     def test_the_mark_is_there_before_the_first_change(self):
-        self.replaced(database, "PostgreSQL")
+        self.replaced(migration, "PostgreSQL")
         self.migrate.side_effect = lambda *_: self.assertTrue(self.unproven.is_set())
         self.prepare("old")
         self.migrate.assert_called_once()
@@ -118,7 +118,7 @@ class Server(unittest.TestCase):
         """test_service.py runs what is advised."""
         refusal = self.refusal("old", "mysql://me:s3cret@host/workflows")
         self.assertEqual(refusal.exit_code, NEEDS_ATTENTION)
-        self.assertIn(f"type: {database.MIGRATE} and", str(refusal))
+        self.assertIn(f"type: {migration.MIGRATE} and", str(refusal))
         self.migrate.assert_not_called()
 
 
