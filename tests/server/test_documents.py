@@ -41,7 +41,8 @@ class Development(unittest.TestCase):
         for words in re.findall(r"`([^`\n]+)`", self.text):
             file, _, expected = words.replace("\\|", "|").partition(": ")
             file = file.split()[0]
-            if not (PROJECT / file.split("/")[0]).exists() or file.startswith("/"):
+            # What is below target/ is made, sooner or later.
+            if not (PROJECT / file.split("/")[0]).exists() or file.startswith(("/", "target/")):
                 continue
             with self.subTest(words):
                 self.assertTrue((PROJECT / file).exists())
