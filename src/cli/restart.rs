@@ -13,8 +13,8 @@ use crate::system::progress::Progress;
 /// Restart the server or the worker if it is running
 ///
 /// Running workflows are cancelled, unless --when-idle is given; a worker's tasks begin again on other
-/// machines. The setting `restart` in
-/// /etc/covalent/covalentctl.toml says which of the two an upgrade does, if either.
+/// machines. The setting `restart` in /etc/covalent/covalentctl.toml says which of the two an upgrade
+/// does, if either.
 #[derive(Args, Debug)]
 pub struct Restart {
     /// Wait until nothing runs
@@ -34,9 +34,11 @@ impl Restart {
             lifecycle::restart_as_set(host, Settings::read(host)?.restart, &progress)?;
             return Ok(());
         }
-        if self.when_idle {
-            drain::wait_for_idleness(host, &progress)?;
-        }
+        let _moment = if self.when_idle {
+            Some(drain::wait_for_idleness(host, &progress)?)
+        } else {
+            None
+        };
         if !lifecycle::restart_if_running(host, &progress)? && self.when_idle {
             // It would be in force for a server that comes up by itself.
             drain::resume(host)?;

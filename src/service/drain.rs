@@ -4,13 +4,10 @@
 //! has the server give this worker no task.
 //! systemd removes it with the folder it is in when the server stops.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use anyhow::Result;
 
 use super::address::Address;
 use super::api;
@@ -20,6 +17,7 @@ use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 use crate::system::role::Role;
+use crate::system::signals::Signals;
 use crate::system::systemd;
 
 /// How often the server is asked. Between two answers that nothing runs, a workflow that was
@@ -118,14 +116,15 @@ fn wait(
 }
 
 /// Waits for a moment in which nothing runs, and lets nothing start from then on. Meanwhile a server
-/// takes workflows as ever; a worker, of which others take the place, gets no task from now on.
-pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
+/// takes workflows as ever; a worker, of which others take the place, gets no task from now on. While
+/// what is returned lives, no signal keeps the caller from what the moment is for.
+pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<Interruption> {
     let interruption = Interruption::noticed()?;
     if Role::of(host) == Role::Worker {
         if begin(host)? {
             wait(host, None, &interruption, progress).inspect_err(|_| drop(resume(host)))?;
         }
-        return Ok(());
+        return Ok(interruption);
     }
     let mut said = false;
     loop {
@@ -134,11 +133,11 @@ pub fn wait_for_idleness(host: &Host, progress: &Progress) -> Result<()> {
             // The mark of an administrator's drain is not ours to remove.
             let is_ours = !is_draining(host);
             if !begin(host)? {
-                return Ok(());
+                return Ok(interruption);
             }
             let now = activity(host).and_then(|now| interruption.heed().map(|()| now));
             if now.as_ref().is_ok_and(Activity::is_idle) {
-                return Ok(());
+                return Ok(interruption);
             }
             if is_ours {
                 resume(host)?;
@@ -228,17 +227,13 @@ fn asked(host: &Host) -> Result<Activity> {
     }
 }
 
-/// SIGINT and SIGTERM: whatever ends the waiting must not leave a server that refuses everybody.
-pub struct Interruption(Arc<AtomicBool>);
+/// Signals: whatever ends the waiting must not leave a server that refuses everybody.
+pub struct Interruption(Signals);
 
 impl Interruption {
     /// From now on they are noticed, and do nothing else.
     pub fn noticed() -> Result<Interruption> {
-        let flag = Arc::default();
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
-        }
-        Ok(Interruption(flag))
+        Signals::noticed().map(Interruption)
     }
 
     /// Waits, unless one has come.
@@ -248,7 +243,7 @@ impl Interruption {
     }
 
     fn heed(&self) -> Result<()> {
-        if !self.0.load(Ordering::Relaxed) {
+        if self.0.heed().is_none() {
             return Ok(());
         }
         Err(Failure::error(
@@ -276,7 +271,7 @@ mod tests {
 
     /// A server that says of each question how many workflows run, or fails where it says nothing.
     /// Returns what became of the waiting, and whether the mark was there at each question.
-    fn ask(host: &Host, counts: &'static [Option<usize>]) -> (Result<()>, Vec<bool>) {
+    fn ask(host: &Host, counts: &'static [Option<usize>]) -> (Result<Interruption>, Vec<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         fs::write(
@@ -332,7 +327,7 @@ mod tests {
     fn a_server_that_fails_to_answer_is_not_left_refusing() {
         let (_tree, host) = tree();
         let (result, marks) = ask(&host, &[Some(0), None]);
-        result.unwrap_err();
+        assert!(result.is_err());
         assert_eq!(marks, [false, true]);
         assert!(!is_draining(&host));
     }
