@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::change::require_root;
 use crate::https::settings::Settings;
-use crate::https::{certificate, require_installed, users};
+use crate::https::{Password, certificate, require_installed, users};
 use crate::system::host::Host;
 use crate::system::print;
 use crate::system::progress::Progress;
@@ -49,16 +49,13 @@ impl User {
         require_root(host)?;
         let progress = Progress::interactive();
         match self.verb {
-            Verb::Add { name } => {
-                let password = users::add(host, &name, &progress)?;
-                hand_over(host, &name, password.reveal())
-            }
-            Verb::Password { name } => {
-                let password = users::renew_password(host, &name, &progress)?;
-                hand_over(host, &name, password.reveal())
-            }
+            Verb::Add { name } => hand_over(host, &name, || users::add(host, &name, &progress)),
+            Verb::Password { name } => hand_over(host, &name, || {
+                users::renew_password(host, &name, &progress)
+            }),
             Verb::Remove { name } => {
                 users::remove(host, &name, &progress)?;
+                users::reload(host)?;
                 progress.say(&format!("{name} can no longer log in"));
                 Ok(())
             }
@@ -67,16 +64,21 @@ impl User {
     }
 }
 
-/// Shows a password, and what the user does with it.
-fn hand_over(host: &Host, name: &str, password: &str) -> Result<()> {
+/// Makes a password, and shows it with what the user does with it. It is shown once, so what may fail comes
+/// before it is made, or after it is shown.
+fn hand_over(host: &Host, name: &str, make: impl FnOnce() -> Result<Password>) -> Result<()> {
     let settings = Settings::read(host)?;
     let server = certificate::shown_name(host, &settings)?;
-    print::answer(format_args!(
+    let password = make()?;
+    let password = password.reveal();
+    let shown = print::answer(format_args!(
         "{name} can log in at {} with this password, which is not shown again:\n\n    {password}\n\n\
          For programs, a line in {name}'s ~/.netrc, which only {name} may read:\n\n    \
          machine {server} login {name} password {password}\n",
         settings.address(&server)
-    ))
+    ));
+    users::reload(host)?;
+    shown
 }
 
 fn list(host: &Host) -> Result<()> {

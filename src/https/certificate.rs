@@ -113,7 +113,7 @@ pub fn renew(host: &Host, settings: &Settings, progress: &Progress) -> Result<bo
     }
     let (authority, is_new) = match usable_authority(host, settings, &wanted, now)? {
         Some(authority) => (authority, false),
-        None => (new_authority(host, &wanted, progress)?, true),
+        None => (new_authority(&wanted)?, true),
     };
     let permitted: Vec<Name> = wanted
         .into_iter()
@@ -123,22 +123,27 @@ pub fn renew(host: &Host, settings: &Settings, progress: &Progress) -> Result<bo
         || in_force.is_none_or(|InForce { certificate, .. }| {
             certificate.names != permitted || certificate.end < now + RENEWED_BEFORE
         });
-    if is_due {
-        let made = authority.issue(&Leaf {
-            common_name: &common_name(&permitted),
-            names: &permitted,
-            purposes: &[Purpose::Server],
-            days: DAYS,
-        })?;
-        let text = made.certificate.pem() + &made.key.pem();
-        write(host, SERVER, &text)?;
-        progress.say(&format!(
-            "there is a new certificate for {}, valid until {}",
-            list(&permitted),
-            day(made.certificate.end)
-        ));
+    if !is_due {
+        return Ok(false);
     }
-    Ok(is_due)
+    let made = authority.issue(&Leaf {
+        common_name: &common_name(&permitted),
+        names: &permitted,
+        purposes: &[Purpose::Server],
+        days: DAYS,
+    })?;
+    if is_new {
+        replace_authority(host, &authority)?;
+        progress.say("there is a new authority; what clients have to import: covalentctl https ca");
+    }
+    let text = made.certificate.pem() + &made.key.pem();
+    write(host, SERVER, &text)?;
+    progress.say(&format!(
+        "there is a new certificate for {}, valid until {}",
+        list(&permitted),
+        day(made.certificate.end)
+    ));
+    Ok(true)
 }
 
 /// Puts a certificate of the administrator's in force.
@@ -235,23 +240,22 @@ fn usable_authority(
 
 /// An authority that can sign for these names and for no other: whoever trusts it trusts this machine
 /// with its own names alone.
-fn new_authority(host: &Host, names: &[Name], progress: &Progress) -> Result<Authority> {
+fn new_authority(names: &[Name]) -> Result<Authority> {
     // Two of one name would be taken for each other.
     let name = format!("Covalent {} {}", common_name(names), day(Timestamp::now()));
     let name: String = name.chars().take(64).collect();
-    let authority = Authority::create(&name, AUTHORITY_DAYS, Some(names))?;
+    Authority::create(&name, AUTHORITY_DAYS, Some(names))
+}
+
+/// Puts an authority in the place of the one that was there. The certificate goes first: one that is not by
+/// the authority beside it is taken for the administrator's, also after a power cut, and never renewed.
+fn replace_authority(host: &Host, authority: &Authority) -> Result<()> {
     let folder = host.https();
     file::make_folder(&folder, 0o755)?;
-    file::write_for(
-        &folder.join(AUTHORITY_KEY),
-        authority.key().pem().as_bytes(),
-        0o600,
-        None,
-    )?;
-    let certificate = authority.certificate().pem();
-    file::write_for(&folder.join(AUTHORITY), certificate.as_bytes(), 0o644, None)?;
-    progress.say("there is a new authority; what clients have to import: covalentctl https ca");
-    Ok(authority)
+    file::remove(&folder.join(SERVER))?;
+    let (key, certificate) = (authority.key().pem(), authority.certificate().pem());
+    file::write(&folder.join(AUTHORITY_KEY), key.as_bytes(), 0o600)?;
+    file::write(&folder.join(AUTHORITY), certificate.as_bytes(), 0o644)
 }
 
 /// The first name that fits into the field.
@@ -332,4 +336,26 @@ fn nameless() -> anyhow::Error {
         "give it a name (hostnamectl), or set COVALENT_HTTPS_NAMES in /etc/covalent/https.env; then: \
          sudo systemctl restart covalent-https",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_ends_after_the_new_authority_leaves_no_certificate_that_is_taken_for_ones_own() {
+        let tree = tempfile::tempdir().unwrap();
+        let host = Host::at(tree.path());
+        let (settings, progress) = (Settings::read(&host).unwrap(), Progress::plain());
+        assert!(renew(&host, &settings, &progress).unwrap());
+        assert!(!renew(&host, &settings, &progress).unwrap());
+
+        let another = new_authority(&wanted_names(&settings)).unwrap();
+        replace_authority(&host, &another).unwrap();
+        assert!(in_force(&host).unwrap().is_none());
+        assert!(renew(&host, &settings, &progress).unwrap());
+        let found = in_force(&host).unwrap().unwrap();
+        let authority = found.authority.map(|authority| authority.fingerprint());
+        assert_eq!(authority, Some(another.certificate().fingerprint()));
+    }
 }

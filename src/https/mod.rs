@@ -10,6 +10,8 @@ pub(crate) mod proxy;
 pub(crate) mod settings;
 pub(crate) mod users;
 
+pub(crate) use self::password::Password;
+
 use anyhow::Result;
 
 use crate::system::account::Account;

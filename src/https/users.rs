@@ -85,6 +85,11 @@ pub fn names(host: &Host) -> Result<Vec<String>> {
     Ok(all.into_iter().map(|user| user.name).collect())
 }
 
+/// Lets HAProxy read what was changed.
+pub fn reload(host: &Host) -> Result<()> {
+    proxy::reload(host).context("the users are changed, but HAProxy does not know it yet")
+}
+
 /// Makes the file, with nobody in it, if it is not there.
 pub fn prepare(host: &Host) -> Result<()> {
     match Users::read(host)? {
@@ -93,7 +98,7 @@ pub fn prepare(host: &Host) -> Result<()> {
     }
 }
 
-/// Changes the file, and lets HAProxy read it.
+/// Changes the file.
 fn change<T>(
     host: &Host,
     progress: &Progress,
@@ -106,7 +111,6 @@ fn change<T>(
     };
     let result = edit(&mut users)?;
     users.write(host)?;
-    proxy::reload(host).context("the users are changed, but HAProxy does not know it yet")?;
     Ok(result)
 }
 

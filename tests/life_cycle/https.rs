@@ -149,6 +149,19 @@ fn a_name_that_is_taken_unknown_or_no_plain_word_is_refused_and_changes_nothing(
 }
 
 #[test]
+fn no_password_is_made_that_could_not_be_shown() {
+    let tree = tree();
+    tree.ok(&["user", "add", "alice"]);
+    let before = read(&tree, USERS);
+    tree.write(SETTINGS, "COVALENT_HTTPS_PORT=https\n");
+    for arguments in [["user", "add", "bob"], ["user", "password", "alice"]] {
+        let said = tree.refused(&arguments, 3);
+        assert!(said.contains("https.env"), "{said}");
+    }
+    assert_eq!(read(&tree, USERS), before);
+}
+
+#[test]
 fn a_file_of_users_with_anything_else_in_it_is_refused_with_the_line() {
     let tree = tree();
     tree.ok(&["user", "add", "alice"]);
