@@ -1,9 +1,9 @@
 //! Backups, with the real tar and the real SQLite.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
+use std::{fs, io};
 
 use super::tree::{Tree, next_second, sqlite};
 
@@ -90,6 +90,37 @@ fn the_newest_backups_stay_and_those_with_a_name() {
         .collect();
     assert!(!made[0].exists() && made[1].exists() && made[2].exists());
     tree.ok(&["restore", named.to_str().unwrap()]);
+}
+
+#[test]
+fn a_name_is_one_in_the_callers_folder() {
+    let tree = used();
+    let folder = tree.write("srv/somewhere/else", "");
+    let folder = folder.parent().unwrap();
+    for verb in ["backup", "restore"] {
+        let mut command = tree.command(&[verb, "mine.tar.gz"]);
+        let output = command.current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+}
+
+#[test]
+fn what_somebody_has_put_in_its_place_is_neither_written_nor_read() {
+    let tree = used();
+    let victim = tree.write("etc/victim", "as it was");
+    let archive = tree.path("mine.tar.gz");
+    let watched = tree.write("mine.tar.gz.partial", "");
+    let mut reader = fs::File::open(&watched).unwrap();
+    tree.ok(&["backup", archive.to_str().unwrap()]);
+    assert_eq!(io::read_to_string(&mut reader).unwrap(), "");
+
+    symlink(&victim, &watched).unwrap();
+    tree.ok(&["backup", archive.to_str().unwrap()]);
+    assert_eq!(read(&tree, "etc/victim"), "as it was");
+    let metadata = fs::symlink_metadata(&archive).unwrap();
+    assert!(metadata.is_file());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -353,7 +353,7 @@ fn answer(mut stream: TcpStream, content: &impl Fn(&str) -> Option<Vec<u8>>) {
     let _ = stream.write_all(&body);
 }
 
-/// Identifiers hold the second in which a generation was made.
+/// A backup's name holds the second in which it was made.
 pub fn next_second() {
     thread::sleep(std::time::Duration::from_millis(1100));
 }

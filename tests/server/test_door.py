@@ -40,7 +40,10 @@ ALLOWED = {
         1,
         "/proc/PID/cmdline of the server, of which a generation's name is taken",
     ),
-    "data/backup/create.rs": (10, "in /var/backups and in root's staging folder"),
+    "data/backup/create.rs": (
+        10,
+        "in /var/backups, in root's staging folder, and the archive: a new file, opened once",
+    ),
     "data/backup/archive.rs": (1, "the archive that root was given"),
     "service/serve.rs": (
         3,

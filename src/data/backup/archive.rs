@@ -19,6 +19,9 @@ use crate::unprivileged::Child;
 /// The start of an archive.
 const MANIFEST_LIMIT: Duration = Duration::from_secs(600);
 
+/// What to type where an archive is not one.
+const NAMES_THE_NEWEST: &str = "covalentctl status names the newest backup";
+
 /// The members that are not named by their paths.
 pub(super) const MANIFEST: &str = "backup.json";
 pub(super) const DATABASE_FILE: &str = "database.sqlite";
@@ -99,7 +102,7 @@ pub(super) fn read_manifest(host: &Host, archive: &Path) -> Result<Manifest> {
                         said => said,
                     }
                 ),
-                format!("ls -l {}", archive.parent().unwrap_or(archive).display()),
+                NAMES_THE_NEWEST,
             )
         })
 }
@@ -118,7 +121,7 @@ fn open(archive: &Path) -> Result<File> {
         ErrorKind::NotFound => Failure::error(
             Kind::Unknown,
             format!("there is no {}", archive.display()),
-            "covalentctl status names the newest backup",
+            NAMES_THE_NEWEST,
         ),
         _ => anyhow::Error::new(error).context(format!("opening {}", archive.display())),
     })

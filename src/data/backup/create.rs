@@ -90,30 +90,16 @@ pub fn create(
             compression_of(&target),
             "--acls",
             "--xattrs",
-            "--force-local",
-            "--file",
+            "--file=-",
         ])
-        .args([&partial])
         .args(pinned.iter().map(Pinned::transform))
         .args(["--directory".as_ref(), staging.path.as_os_str()])
         .args([MANIFEST, member_of(&places.database)])
         .args(["--directory".as_ref(), host.path("/").as_os_str()])
         .args(settings)
         .args(pinned.iter().flat_map(Pinned::arguments));
-    let written = progress
-        .step("archiving the database, the data and the settings", || {
-            // Whoever finds it half-written finds it closed.
-            File::options()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&partial)
-                .with_context(|| format!("writing {}", partial.display()))?;
-            // 1: a file was replaced meanwhile (tar(1)).
-            archive.run_accepting(|code| code <= 1)
-        })
-        .and_then(|_| finish(&partial, &target));
+    let what = "archiving the database, the data and the settings";
+    let written = progress.step(what, || write(archive, &partial, &target));
     if let Err(error) = written {
         let _ = fs::remove_file(&partial);
         return Err(error);
@@ -122,12 +108,22 @@ pub fn create(
     Ok(target)
 }
 
-/// Puts an archive that is complete in its place.
-fn finish(partial: &Path, target: &Path) -> Result<()> {
-    File::open(partial)
-        .and_then(|file| file.sync_all())
+/// Has tar write the archive, and puts it in its place once it is complete. The folder may be another
+/// user's: so the file is a new one, which nobody has linked or can read, and is not opened twice.
+fn write(archive: Command, partial: &Path, target: &Path) -> Result<()> {
+    let action = || format!("writing {}", target.display());
+    file::remove(partial)?;
+    let file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(partial)
+        .with_context(action)?;
+    // 1: a file was replaced meanwhile (tar(1)).
+    archive.run_into(file.try_clone().with_context(action)?, |code| code <= 1)?;
+    file.sync_all()
         .and_then(|()| fs::rename(partial, target))
-        .with_context(|| format!("writing {}", target.display()))
+        .with_context(action)
 }
 
 /// The newest backup in the folder of backups, as far as the caller may look.

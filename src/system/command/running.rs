@@ -24,13 +24,14 @@ impl Command {
         self.output()?.successful(line)
     }
 
-    /// Like [`run`](Self::run), but `is_success` decides which exit statuses are a success.
-    pub fn run_accepting(self, is_success: impl Fn(i32) -> bool) -> Result<Output> {
+    /// Runs it to its end, with all of its standard output in a file; `is_success` decides which exit
+    /// statuses are a success.
+    pub fn run_into(self, file: File, is_success: impl Fn(i32) -> bool) -> Result<()> {
         let line = self.line();
-        let output = self.output()?;
+        let output = self.output_into(file)?;
         let code = output.status.and_then(|status| status.code());
         if code.is_some_and(is_success) {
-            Ok(output)
+            Ok(())
         } else {
             Err(Error::new(CommandFailed { line, output }))
         }
