@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::generation::Generation;
-use super::requirement::{self, Pin};
+use super::requirement::{self, Pin, pins};
 use super::requirement_file::{Files, RequirementFile};
 use crate::certificates::{Authority, Certificate};
 use crate::system::file;
@@ -198,10 +198,6 @@ fn keep(host: &Host, entries: &str) -> Result<()> {
             file::write(&path, entries.as_bytes(), 0o644)
         }
     }
-}
-
-fn pins(lock: &str) -> Vec<Pin> {
-    requirement::pins(lock)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn of_machine() -> Vec<Name> {
     let node = rustix::system::uname();
     let node = node.nodename().to_string_lossy().to_lowercase();
     let known = Command::new("getent", LOOKUP_LIMIT)
-        .args(["hosts", &node])
+        .args(["hosts", "--", &node])
         .output();
     let known = known.map(|known| known.stdout).unwrap_or_default();
     let mut names = host_names(&node, &known.to_lowercase());

@@ -37,7 +37,7 @@ impl Account {
             return Ok(None);
         }
         let output = Command::new("getent", LOOKUP_LIMIT)
-            .args(["passwd", name])
+            .args(["passwd", "--", name])
             .output()?;
         match output.status.and_then(|status| status.code()) {
             Some(0) => parse(&output.stdout)

@@ -10,7 +10,7 @@
 //! - takes a text that the account wrote: it is limited in size, and a [`Revision`] is one or is
 //!   refused. What else it says is shown through [`printable`](crate::system::terminal::printable) alone.
 //!
-//! Whatever changes such a folder is done by a child. A test (`tests/door.rs`) finds every other
+//! Whatever changes such a folder is done by a child. A test (`tests/server/test_door.py`) finds every other
 //! use; `docs/sandbox.md` says it to administrators.
 
 mod child;
