@@ -13,7 +13,7 @@ use crate::system::account::{Account, NAME};
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 use crate::system::systemd;
-use crate::unprivileged::ownership::{Change, take_over};
+use crate::unprivileged::ownership::{Change, refuse_others_way, take_over};
 
 /// The variables of `covalent.env` that name a folder of the server's alone.
 const FOLDERS: [&str; 5] = [
@@ -159,8 +159,10 @@ fn take(host: &Host, plan: &Plan, account: &Account, progress: &Progress) -> Res
     let home = home(host);
     let is_outside = |folder: &PathBuf| !folder.starts_with(&home);
     if plan.folders.iter().any(|(folder, _)| is_outside(folder)) {
-        // With those that were taken over earlier.
-        let outside: Vec<PathBuf> = places(host)?.into_iter().filter(is_outside).collect();
+        // With those that were taken over earlier, and without those that were refused: not only root
+        // says where they are.
+        let mut outside = places(host)?;
+        outside.retain(|folder| is_outside(folder) && refuse_others_way(folder).is_ok());
         let drop_in = unit::open(host, &outside)?;
         progress.say(&format!(
             "{} lets the server write outside of {}",

@@ -72,14 +72,27 @@ pub(super) fn put_aside(host: &Host, path: &Path) -> Result<PathBuf> {
 pub(super) fn open(host: &Host, folders: &[PathBuf]) -> Result<PathBuf> {
     let path = host.path("/etc/systemd/system/covalent.service.d/adopted.conf");
     file::make_folder(path.parent().unwrap_or(&path), 0o755)?;
-    let mut text =
-        "# By covalentctl adopt: where covalent.env has the server write.\n[Service]\n".to_string();
-    for folder in folders {
-        text += &format!("ReadWritePaths={}\n", folder.display());
-    }
-    file::write(&path, text.as_bytes(), 0o644)?;
+    file::write(&path, drop_in(folders).as_bytes(), 0o644)?;
     systemctl(&["daemon-reload"])?;
     Ok(path)
+}
+
+fn drop_in(folders: &[PathBuf]) -> String {
+    let start = "# By covalentctl adopt: where covalent.env has the server write.\n[Service]\n";
+    let lines = folders.iter().filter_map(|folder| word(folder));
+    lines.fold(start.into(), |text, word| {
+        text + &format!("ReadWritePaths={word}\n")
+    })
+}
+
+/// A path as one word of a unit's list (systemd.syntax(7), "Quoting"), in which nothing stands for
+/// something else (systemd.unit(5), "Specifiers"). None of a name that would end the line.
+fn word(path: &Path) -> Option<String> {
+    let text = path
+        .to_str()
+        .filter(|text| !text.contains(char::is_control))?;
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    Some(format!("\"{}\"", text.replace('%', "%%")))
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {
@@ -87,4 +100,24 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
         .args(arguments)
         .run()
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word_of_the_drop_in_and_never_another_line() {
+        let folders = [
+            "/srv/covalent",
+            "/srv/my 100% \"data\" \\",
+            "/srv/x\nExecStartPre=+/bin/sh",
+        ];
+        let text = drop_in(&folders.map(PathBuf::from));
+        let (_, lines) = text.split_once("[Service]\n").unwrap();
+        assert_eq!(
+            lines,
+            "ReadWritePaths=\"/srv/covalent\"\nReadWritePaths=\"/srv/my 100%% \\\"data\\\" \\\\\"\n"
+        );
+    }
 }
