@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use super::blueprint::Blueprint;
 use super::contents::packages;
-use super::install::Installer;
+use super::install::{InstallOutcome, Installer};
 use super::layout::CONSTRAINTS;
 use super::resolve::Resolution;
 use super::share::share;
-use super::trial::Trial;
+use super::trial::{Trial, Tried};
 use super::{Generation, Manifest, Seconds};
 use crate::environment::requirement::Versions;
 use crate::environment::uv::uv;
@@ -52,6 +52,15 @@ struct Unfinished {
     keep: bool,
 }
 
+/// What came of each phase of a build.
+struct Built {
+    create: Duration,
+    found: InstallOutcome,
+    packages: Versions,
+    tried: Tried,
+    launcher: String,
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next run, which sweeps.
@@ -81,13 +90,12 @@ impl Unfinished {
     }
 
     fn complete(
-        mut self,
+        self,
         host: &Host,
         blueprint: &Blueprint,
         progress: &Progress,
     ) -> Result<Option<Generation>> {
-        let wanted = blueprint.wanted;
-        let base = blueprint.base();
+        let (wanted, base) = (blueprint.wanted, blueprint.base());
         let create = self.create(host, wanted, base, progress)?;
         let prepared = self.cache.join("bytecode");
         let installer = Installer {
@@ -100,12 +108,7 @@ impl Unfinished {
         let found = installer.run(progress)?;
         failpoint::pass("installed");
         let packages = packages(&self.path);
-        if blueprint.resolution == Resolution::Upgrade
-            && blueprint.before.is_some_and(|before| {
-                let before = &before.manifest;
-                before.fingerprint == wanted.fingerprint && before.packages == packages
-            })
-        {
+        if blueprint.resolution == Resolution::Upgrade && is_as_before(blueprint, &packages) {
             return Ok(None);
         }
         self.write_constraints(&packages)?;
@@ -120,37 +123,56 @@ impl Unfinished {
         let tried = trial.run(base, progress)?;
         failpoint::pass("verified");
         let launcher = trial.launcher()?;
-        let manifest = Manifest {
+        let manifest = self.manifest(
+            blueprint,
+            Built {
+                create,
+                found,
+                packages,
+                tried,
+                launcher,
+            },
+        );
+        self.finish(manifest).map(Some)
+    }
+
+    fn manifest(&self, blueprint: &Blueprint, built: Built) -> Manifest {
+        let Built { found, tried, .. } = built;
+        let wanted = blueprint.wanted;
+        Manifest {
             id: self.id.clone(),
             fingerprint: wanted.fingerprint.clone(),
             made: self.made,
             interpreter: wanted.interpreter.clone(),
             source: found.source,
-            packages,
+            packages: built.packages,
             own: found.own,
             carried: found.carried,
-            base: base.map(|base| base.manifest.id.clone()),
+            base: blueprint.base().map(|base| base.manifest.id.clone()),
             layout: LAYOUT,
-            launcher,
+            launcher: built.launcher,
             database_revision: tried.verified.database_revision,
             executors: tried.verified.executors,
             seconds: Seconds {
-                create: create.as_secs_f64(),
+                create: built.create.as_secs_f64(),
                 resolve: found.resolve.as_secs_f64(),
                 install: found.install.as_secs_f64(),
                 compile: tried.compile.as_secs_f64(),
                 verify: tried.verify.as_secs_f64(),
             },
-        };
-        // The manifest says that all else is there, so all else reaches the disk before it.
+        }
+    }
+
+    /// The manifest says that all else is there, so all else reaches the disk before it.
+    fn finish(mut self, manifest: Manifest) -> Result<Generation> {
         file::sync_file_system(&self.path)?;
         manifest.write(&self.path)?;
         self.keep = true;
         failpoint::pass("ready");
-        Ok(Some(Generation {
+        Ok(Generation {
             path: self.path.clone(),
             manifest,
-        }))
+        })
     }
 
     fn create(
@@ -195,4 +217,12 @@ impl Unfinished {
             .collect();
         file::write(&self.path.join(CONSTRAINTS), lines.as_bytes(), 0o644)
     }
+}
+
+/// Whether an upgrade has found every version that is there already.
+fn is_as_before(blueprint: &Blueprint, packages: &Versions) -> bool {
+    blueprint.before.is_some_and(|before| {
+        before.manifest.fingerprint == blueprint.wanted.fingerprint
+            && before.manifest.packages == *packages
+    })
 }

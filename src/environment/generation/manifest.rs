@@ -22,7 +22,7 @@ pub struct Manifest {
     pub id: String,
     /// What it was made from.
     pub fingerprint: String,
-    /// When it was ready.
+    /// When its build began.
     pub made: Timestamp,
     /// The interpreter it was made for.
     pub interpreter: Interpreter,
