@@ -44,7 +44,7 @@ pub(super) fn database(host: &Host) -> Verdict {
         );
     }
     let Some(active) = active else {
-        return skipped("there is no environment to query it with");
+        return skipped("the environment, which queries it, has not been built");
     };
     if let Database::File(file) = &database {
         if !file.exists() {

@@ -27,14 +27,11 @@ pub(super) fn environment(host: &Host) -> Verdict {
         let failure = State::read(host).ok().and_then(|state| state.failure);
         return match failure {
             Some(failed) => bad(
-                format!(
-                    "there is no environment at {path}, and none could be built: {}",
-                    failed.message
-                ),
+                format!("{path} could not be built: {}", failed.message),
                 failed.next,
             ),
             None => bad(
-                format!("there is no environment at {path}"),
+                format!("{path} has not been built"),
                 "sudo covalentctl apply",
             ),
         };
@@ -94,7 +91,7 @@ pub(super) fn environment(host: &Host) -> Verdict {
 /// Whether each file of the environment is what its package has installed.
 pub(super) fn packages(host: &Host) -> Verdict {
     let Some(generation) = Generation::active(host) else {
-        return skipped("there is no environment");
+        return skipped("the environment has not been built");
     };
     let damaged = damage(&generation.path);
     if damaged.is_empty() {

@@ -152,7 +152,7 @@ pub fn after_failed_migration(host: &Host, progress: &Progress) -> Result<()> {
     );
     let found = active
         .as_ref()
-        .context("there is no environment")
+        .context("the environment has not been built")
         .and_then(|active| {
             sweep(host, active)?;
             Ok((active, way_back(host, active, failed.touched)?))
@@ -237,7 +237,7 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
             .or_else(|| all.iter().find(|generation| generation.path < active.path));
         return before
             .cloned()
-            .ok_or_else(|| unknown("there is no environment before the active one".into()));
+            .ok_or_else(|| unknown("no environment from before the active one is left".into()));
     };
     let exact = all.iter().any(|generation| generation.manifest.id == id);
     let mut matching = all.into_iter().filter(|generation| {
@@ -254,7 +254,7 @@ fn choose(host: &Host, active: &Generation, id: Option<&str>) -> Result<Generati
         ))),
         (Some(only), None) => Ok(only),
         (Some(_), Some(_)) => Err(unknown(format!("{id} is the beginning of several names"))),
-        (None, _) => Err(unknown(format!("there is no environment {id}"))),
+        (None, _) => Err(unknown(format!("no environment is called {id}"))),
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Kind {
     Verification = 8,
     /// the command needs root
     Permission = 9,
-    /// there is no environment
+    /// the environment has not been built
     NoEnvironment = 10,
     /// doctor found something wrong
     Unhealthy = 11,

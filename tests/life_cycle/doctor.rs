@@ -165,9 +165,14 @@ fn an_interpreter_that_is_gone_is_told() {
         &tree,
         "environment",
         "BAD",
-        &["there is no environment at", cure],
+        &["covalent has not been built", cure],
     );
-    expect(&tree, "packages", "skip", &["there is no environment"]);
+    expect(
+        &tree,
+        "packages",
+        "skip",
+        &["the environment has not been built"],
+    );
 }
 
 #[test]

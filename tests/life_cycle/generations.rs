@@ -74,7 +74,7 @@ fn a_rollback_holds_until_something_new_is_wanted() {
             .contains("kept by covalentctl rollback")
     );
     let said = tree.refused(&["rollback"], 12);
-    assert!(said.contains("no environment before"), "{said}");
+    assert!(said.contains("no environment from before"), "{said}");
 
     // Forward again, which is what is wanted: nothing is held any more.
     let name = newest.file_name().unwrap().to_str().unwrap();

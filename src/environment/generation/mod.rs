@@ -62,9 +62,13 @@ impl Generation {
 
     /// The active one, or an error that says how to make one.
     pub fn required(host: &Host) -> Result<Generation> {
-        let path = host.environment();
-        Generation::active(host)
-            .ok_or_else(|| missing(format!("there is no environment at {}", path.display())))
+        Generation::active(host).ok_or_else(|| {
+            let path = host.environment();
+            missing(format!(
+                "the environment {} has not been built",
+                path.display()
+            ))
+        })
     }
 
     /// The active one; fails if there is none, or if its interpreter is gone.
