@@ -97,8 +97,12 @@ fn ask(host: &Host, python: &Path, index: &Index) -> Result<()> {
     let pin = pins
         .first()
         .with_context(|| format!("{} is empty", lock.display()))?;
-    // A cache of its own: what was answered earlier does not count.
-    let folder = tempfile::tempdir().context("making a folder for what the index answers")?;
+    // A cache of its own: what was answered earlier does not count. In a folder of root's: TMPDIR may name
+    // one of tasks.
+    let own = host.path("/run/covalentctl");
+    file::make_folder(&own, 0o755)?;
+    let folder = tempfile::Builder::new().prefix("index-").tempdir_in(&own);
+    let folder = folder.context("making a folder for what the index answers")?;
     let wish = folder.path().join("wish.txt");
     file::write(
         &wish,

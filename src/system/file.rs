@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{PermissionsExt, fchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -102,7 +102,8 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     if let Some(parent) = path.parent() {
         make_folder(parent, 0o755)?;
     }
-    match fs::create_dir(path) {
+    // From its first moment; what the umask takes from it comes after.
+    match fs::DirBuilder::new().mode(mode).create(path) {
         // Somebody else was faster.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         made => made.with_context(|| format!("making the folder {}", path.display()))?,
