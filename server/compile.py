@@ -31,9 +31,8 @@ from pathlib import Path
 SITE_PACKAGES = "/site-packages/"
 TESTS = {"test", "tests"}  # folders
 CHUNK = 16  # files that a process takes at a time
-UNPACKED = (
-    "archive-v0"  # in uv's cache: a folder for each wheel, which is moved there when it is whole
-)
+# In uv's cache: a folder for each wheel, which is moved there when it is whole.
+UNPACKED = "archive-v0"
 UNDER_WAY = "under-way"
 POLL = 0.02  # seconds, short beside the fetching of a wheel
 NICENESS = 5  # uv comes first

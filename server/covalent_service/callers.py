@@ -8,19 +8,13 @@ logged in there: that request was sent over https, and the proxy says by whom.
 
 import re
 import shlex
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
+from covalent_service.asgi import Application, Receive, Scope, Send
 from covalent_service.local_users import LocalUsers
 from covalent_service.peers import Connection
 from covalent_service.same_origin import Access
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Where a request has what it came by (`arrivals.py`); None is the proxy.
 CONNECTION = "covalent_service.connection"
@@ -36,9 +30,8 @@ class Caller:
     uid: int | None = None  # of an account of this machine
     login: str = ""  # what the proxy says
     address: str = ""
-    site: str = (
-        ""  # http://localhost:48008, as the caller calls this server; empty once it has answered
-    )
+    # http://localhost:48008, as the caller calls this server; empty once it has answered.
+    site: str = ""
 
 
 CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)

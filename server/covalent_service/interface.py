@@ -1,14 +1,8 @@
 """The pages of the UI: they ask no other host for anything."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from covalent_service.asgi import Application, Message, Receive, Scope, Send
 
 FOREIGN_LINK = re.compile(rb"""<link\b[^>]*\bhref=["']?(?:https?:)?//[^>]*>""", re.IGNORECASE)
 # What a page may load and ask, whatever is in it. Its styles are made by its script.
