@@ -5,7 +5,8 @@ import unittest
 from pathlib import Path
 
 import launcher  # noqa: F401
-from covalent_service.settings import DEFAULT_PORT
+from covalent_service.settings import DEFAULT_FLEET_LISTEN, DEFAULT_PORT
+from covalent_service.worker_settings import DEFAULT_PORTS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -54,9 +55,40 @@ class Port(unittest.TestCase):
             ("src/service/address.rs", r'DEFAULT_PORT: &str = "(\d+)"'),
             ("README.md", r"<http://localhost:(\d+)>"),
             ("firewall/covalent.xml", r'port="(\d+)"'),
+            ("firewall/ufw", r"\[Covalent\]\n(?:.*\n)*?ports=(\d+)/tcp"),
         ):
             with self.subTest(file):
                 self.assertEqual(only(pattern, file), str(DEFAULT_PORT))
+
+
+class PortsOfTheFleet(unittest.TestCase):
+    """`DEFAULT_FLEET_LISTEN` of the server's settings, and `DEFAULT_PORTS` of a worker's."""
+
+    def test_the_servers_is_the_same_everywhere(self):
+        port = DEFAULT_FLEET_LISTEN.rpartition(":")[2]
+        for file, pattern in (
+            ("systemd/covalent.env", r"^#COVALENT_FLEET_LISTEN=\[::\]:(\d+)$"),
+            ("systemd/worker.env", r"^#COVALENT_SERVER=\S+:(\d+)$"),
+            ("src/fleet/place.rs", r"DEFAULT_PORT: u16 = (\d+);"),
+            ("src/cli/worker.rs", r"COVALENT_FLEET_LISTEN, port (\d+)"),
+            ("src/doctor/fleet.rs", r"in at TCP port (\d+)"),
+            ("firewall/covalent-fleet.xml", r'port="(\d+)"'),
+            ("firewall/ufw", r"\[Covalent Fleet\]\n(?:.*\n)*?ports=(\d+)/tcp"),
+        ):
+            with self.subTest(file):
+                self.assertEqual(only(pattern, file), port)
+
+    def test_a_workers_are_the_same_everywhere(self):
+        ports = [str(DEFAULT_PORTS[0]), str(DEFAULT_PORTS[-1])]
+        for file, pattern in (
+            ("systemd/worker.env", r"^#COVALENT_WORKER_PORTS=(\d+-\d+)$"),
+            ("src/doctor/network.rs", r"WORKER_PORTS: RangeInclusive<u16> = (\d+\.\.=\d+);"),
+            ("src/doctor/fleet.rs", r"in at ports (\d+-\d+)"),
+            ("src/doctor/fleet.rs", r"to any port (\d+:\d+)"),
+            ("src/doctor/fleet.rs", r"--add-port=(\d+-\d+)/tcp"),
+        ):
+            with self.subTest(file):
+                self.assertEqual(re.findall(r"\d+", only(pattern, file)), ports)
 
 
 class PortOfHttps(unittest.TestCase):
@@ -68,6 +100,8 @@ class PortOfHttps(unittest.TestCase):
             ("systemd/https/https.env", r"^#COVALENT_HTTPS_PORT=(\d+)$"),
             ("tests/workflows/https.py", r'"--port", type=int, default=(\d+)'),
             ("docs/access.md", r"https://server.example.org:(\d+)"),
+            ("firewall/covalent-https.xml", r'port="(\d+)"'),
+            ("firewall/ufw-https", r"ports=(\d+)/tcp"),
         ):
             with self.subTest(file):
                 self.assertEqual(only(pattern, file), port)
