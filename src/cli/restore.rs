@@ -8,6 +8,7 @@ use clap::Args;
 use super::change::require_root;
 use super::role::require_server;
 use crate::data::backup;
+use crate::https::is_installed;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 
@@ -21,7 +22,7 @@ pub struct Restore {
     /// An archive made by `covalentctl backup`
     file: PathBuf,
 
-    /// Restore the files of /etc/covalent as well
+    /// Restore the files of /etc/covalent as well, with the identities of a fleet and of https
     #[arg(long)]
     settings: bool,
 }
@@ -35,6 +36,10 @@ impl Restore {
         progress.say(&format!("{} was restored", self.file.display()));
         for path in aside {
             progress.say(&format!("what was there before: {}", path.display()));
+        }
+        if self.settings && is_installed(host) {
+            progress
+                .say("what came back for https counts from: sudo systemctl restart covalent-https");
         }
         Ok(())
     }

@@ -77,6 +77,41 @@ fn a_backup_comes_back_and_what_was_there_stays_beside_it() {
 }
 
 #[test]
+fn identities_come_back_with_the_settings_and_stay_closed() {
+    let tree = used();
+    let files = [
+        ("fleet/ca.key", 0o600),
+        ("fleet/workers/gpu1.crt", 0o644),
+        ("https/server.pem", 0o640),
+        ("https/ca.pem", 0o644),
+        ("program", 0o4755),
+    ];
+    let set = |text: &str| {
+        for (name, mode) in files {
+            let file = tree.write(&format!("etc/covalent/{name}"), text);
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set("before");
+    symlink(tree.path("srv"), tree.path("etc/covalent/elsewhere")).unwrap();
+    tree.write("srv/file", "");
+    let archive = back_up(&tree);
+    fs::remove_dir_all(tree.path("etc/covalent/fleet")).unwrap();
+    tree.write("etc/covalent/https/server.pem", "after");
+    tree.write("etc/covalent/program", "after");
+    tree.write("srv/file", "after");
+    tree.ok(&["restore", "--settings", archive.to_str().unwrap()]);
+    for (name, mode) in files {
+        let path = format!("etc/covalent/{name}");
+        assert_eq!(read(&tree, &path), "before", "{name}");
+        let found = fs::metadata(tree.path(&path)).unwrap().permissions().mode();
+        // What is open to nobody new, and never a program.
+        assert_eq!(found & 0o7777, mode & 0o644, "{name}");
+    }
+    assert_eq!(read(&tree, "srv/file"), "after");
+}
+
+#[test]
 fn the_newest_backups_stay_and_those_with_a_name() {
     let tree = used();
     tree.write("etc/covalent/covalentctl.toml", "backups = 2\n");

@@ -79,14 +79,19 @@ impl<'a> Arrival<'a> {
         Ok(arrival)
     }
 
-    /// Writes a file of root's.
-    pub(super) fn of_root(target: &Path, content: &[u8], mode: u32) -> Result<Arrival<'a>> {
+    /// Writes a file of root's, and of a group's if one is given.
+    pub(super) fn of_root(
+        target: &Path,
+        content: &[u8],
+        mode: u32,
+        group: Option<u32>,
+    ) -> Result<Arrival<'a>> {
         let name = target.file_name().unwrap_or_default();
         file::make_folder(target.parent().unwrap_or(target), 0o755)?;
         let arrival = Arrival::beside(target, name, Actor::Caller);
         arrival.clear()?;
         file::make_folder(&arrival.folder, 0o700)?;
-        file::write(&arrival.arrived, content, mode)?;
+        file::write_for(&arrival.arrived, content, mode, group)?;
         Ok(arrival)
     }
 
@@ -277,7 +282,7 @@ mod tests {
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
         let arrival = |name: &str| {
             fs::write(path(name), "old").unwrap();
-            Arrival::of_root(&path(name), b"new", 0o640).unwrap()
+            Arrival::of_root(&path(name), b"new", 0o640, None).unwrap()
         };
         let arrivals = [arrival("a"), arrival("b")];
         fs::write(path("a-journal"), "of old").unwrap();

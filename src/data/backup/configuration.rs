@@ -1,6 +1,7 @@
 //! The files of /etc/covalent out of an archive.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,11 +10,16 @@ use super::archive::extract;
 use super::arrival::Arrival;
 use super::staging::Staging;
 use crate::service::environment_file::EnvironmentFile;
+use crate::system::account::Account;
 use crate::system::file;
 use crate::system::host::Host;
 
-/// For root, and for whoever root gives them to.
-const MODE: u32 = 0o640;
+/// What is left of a file's mode: an archive must not bring a program that runs as root.
+const MODE: u32 = 0o644;
+
+/// The account of HAProxy, whose group reads its files. No other group gets any: by its number, that may be
+/// another one on this machine.
+const PROXY: &str = "covalent-https";
 
 /// The settings of a backup, unpacked where only root can read them.
 pub(super) struct Configuration {
@@ -40,32 +46,41 @@ impl Configuration {
         }
     }
 
-    /// The files that are missing, or not as they were.
+    /// The files that are missing, or not as they were, with those of the fleet and of https: keys have to
+    /// stay closed to others, and open to the group that reads them.
     pub(super) fn arrive<'a>(&self, host: &Host) -> Result<Vec<Arrival<'a>>> {
+        let proxy = Account::named(host, PROXY)?.map(|account| account.gid);
         let mut arrivals = Vec::new();
-        for part in ["", "requirements.d"] {
-            for file in files(&self.tree.etc().join(part))? {
-                let content =
-                    fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-                let target = host.path(self.tree.absolute(&file));
-                // Made and dropped where nothing changes: that removes what one that was killed left.
-                let arrival = Arrival::of_root(&target, &content, MODE)?;
-                if !fs::read(&target).is_ok_and(|there| there == content) {
-                    arrivals.push(arrival);
-                }
+        for file in files(self.tree.etc())? {
+            let action = || format!("reading {}", file.display());
+            let content = fs::read(&file).with_context(action)?;
+            let metadata = file.metadata().with_context(action)?;
+            let target = host.path(self.tree.absolute(&file));
+            // Made and dropped where nothing changes: that removes what one that was killed left.
+            let mode = metadata.mode() & MODE;
+            let group = proxy.filter(|group| metadata.gid() == *group);
+            let arrival = Arrival::of_root(&target, &content, mode, group)?;
+            if !fs::read(&target).is_ok_and(|there| there == content) {
+                arrivals.push(arrival);
             }
         }
         Ok(arrivals)
     }
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let action = || format!("reading {}", folder.display());
-        let entry = entry.with_context(action)?;
-        if entry.file_type().with_context(action)?.is_file() {
-            files.push(entry.path());
+/// The files in a folder and below it. No link is followed: it would lead to what is there now.
+fn files(folder: PathBuf) -> Result<Vec<PathBuf>> {
+    let (mut folders, mut files) = (vec![folder], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let action = || format!("reading {}", folder.display());
+            let entry = entry.with_context(action)?;
+            let kind = entry.file_type().with_context(action)?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
         }
     }
     Ok(files)
