@@ -1,7 +1,5 @@
 //! The requirement file that `covalentctl add` and `remove` keep.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -34,13 +32,7 @@ impl LocalFile {
     /// Reads the file; one that is missing has no text.
     pub fn read(host: &Host) -> Result<LocalFile> {
         let path = host.local_requirements();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(error).with_context(|| format!("reading {}", path.display()));
-            }
-        };
+        let text = file::read_text(&path)?;
         Ok(LocalFile { path, text })
     }
 
@@ -51,12 +43,7 @@ impl LocalFile {
                 file::make_folder(self.path.parent().unwrap_or(&self.path), 0o755)?;
                 file::write(&self.path, text.as_bytes(), MODE)
             }
-            None => match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("removing {}", self.path.display()))
-                }
-                _ => Ok(()),
-            },
+            None => file::remove(&self.path).map(drop),
         }
     }
 
@@ -136,10 +123,8 @@ impl LocalFile {
 /// Takes back the change of a run that was cut off.
 pub fn recover(host: &Host, _turn: &Turn) -> Result<()> {
     let note = host.requirements_before();
-    let text = match fs::read(&note) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", note.display())),
+    let Some(text) = file::read(&note)? else {
+        return Ok(());
     };
     let before = LocalFile {
         path: host.local_requirements(),

@@ -188,16 +188,11 @@ fn keep(host: &Host, entries: &str) -> Result<()> {
     if entries.is_empty() {
         return file::remove(&path).map(drop);
     }
-    match fs::read(&path) {
-        Ok(there) if there == entries.as_bytes() => Ok(()),
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("reading {}", path.display()))
-        }
-        _ => {
-            file::make_folder(&host.state(), 0o755)?;
-            file::write(&path, entries.as_bytes(), 0o644)
-        }
+    if file::read(&path)?.is_some_and(|there| there == entries.as_bytes()) {
+        return Ok(());
     }
+    file::make_folder(&host.state(), 0o755)?;
+    file::write(&path, entries.as_bytes(), 0o644)
 }
 
 #[cfg(test)]

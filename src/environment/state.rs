@@ -1,8 +1,5 @@
 //! What the helper remembers: one JSON file.
 
-use std::fs;
-use std::io::ErrorKind;
-
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -78,11 +75,8 @@ impl State {
             serde_json::from_value(state[name].take()).unwrap_or_default()
         }
         let path = host.state().join("state.json");
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            // Taken for an empty one, it would be lost with the next that is written.
-            result => result.with_context(|| format!("reading {}", path.display()))?,
-        };
+        // One that can't be read, taken for an empty one, would be lost with the next that is written.
+        let text = file::read(&path)?.unwrap_or_default();
         let Ok(mut state @ serde_json::Value::Object(_)) = serde_json::from_slice(&text) else {
             return Ok(State::default());
         };
@@ -107,6 +101,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::system::failure::{Failure, Kind};
+    use std::fs;
 
     #[test]
     fn what_is_written_is_read_again() {

@@ -2,7 +2,7 @@
 //! administrator's.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -52,7 +52,7 @@ pub struct InForce {
 
 /// What is in force; none before anything is made.
 pub fn in_force(host: &Host) -> Result<Option<InForce>> {
-    let Some(text) = read(&host.https().join(SERVER))? else {
+    let Some(text) = file::read_text(&host.https().join(SERVER))? else {
         return Ok(None);
     };
     let certificate =
@@ -67,7 +67,7 @@ pub fn in_force(host: &Host) -> Result<Option<InForce>> {
 
 /// The certificate of this machine's own authority, for whoever is to trust it.
 pub fn authority_certificate(host: &Host) -> Result<Option<Certificate>> {
-    let text = read(&host.https().join(AUTHORITY))?;
+    let text = file::read_text(&host.https().join(AUTHORITY))?;
     let certificate = text.map(|text| Certificate::from_pem(&text));
     certificate
         .transpose()
@@ -220,7 +220,7 @@ fn usable_authority(
     let Some(certificate) = authority_certificate(host)? else {
         return Ok(None);
     };
-    let Some(key) = read(&host.https().join(AUTHORITY_KEY))? else {
+    let Some(key) = file::read_text(&host.https().join(AUTHORITY_KEY))? else {
         return Ok(None);
     };
     let lifetime = SignedDuration::from_hours(24 * i64::from(DAYS));
@@ -279,16 +279,6 @@ pub fn list(names: &[Name]) -> String {
 /// A day for a sentence.
 pub fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
-}
-
-/// A file of ours; none if it is not there.
-fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        text => text
-            .map(Some)
-            .with_context(|| format!("reading {}", path.display())),
-    }
 }
 
 /// A file of the administrator's. A pipe in its place would be waited for.

@@ -1,13 +1,11 @@
 //! Who may log in: HAProxy's `userlist`, and the key of the cookie that https.cfg describes.
 
-use std::fs;
-use std::io::ErrorKind;
-
 use anyhow::{Context, Result, bail, ensure};
 
 use super::password::{self, Password};
 use super::{proxy, write};
 use crate::system::failure::{Failure, Kind};
+use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
 use crate::system::turn::Turn;
@@ -154,9 +152,8 @@ impl Users {
 
     fn read(host: &Host) -> Result<Option<Users>> {
         let path = host.https().join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            text => text.with_context(|| format!("reading {}", path.display()))?,
+        let Some(text) = file::read_text(&path)? else {
+            return Ok(None);
         };
         let users = Users::parse(&text).map_err(|error| {
             Failure::error(

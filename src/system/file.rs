@@ -19,6 +19,25 @@ pub fn is_temporary(path: &Path) -> bool {
     name.starts_with(TEMPORARY.as_bytes())
 }
 
+/// What is in a file; none if it is not there.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    there(path, fs::read(path))
+}
+
+/// The text in a file; none if it is not there.
+pub fn read_text(path: &Path) -> Result<Option<String>> {
+    there(path, fs::read_to_string(path))
+}
+
+fn there<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read
+            .map(Some)
+            .with_context(|| format!("reading {}", path.display())),
+    }
+}
+
 /// Where a link is made before it takes the place of `path`.
 pub fn next_link(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();

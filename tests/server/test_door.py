@@ -26,7 +26,7 @@ ACCOUNTS = re.compile(
 BY_PATH = re.compile(
     r"\bfs::(?:read|read_to_string|read_dir|write|copy|rename|hard_link|remove_\w+|create_dir\w*|"
     r"set_permissions|read_link|canonicalize)\(|\bFile::(?:open|create\w*|options)\(|\bl?chown\(|\bsymlink\(|"
-    r"\.canonicalize\(\)|\bfile::(?:write(?:_for)?|remove|make_folder)\("
+    r"\.canonicalize\(\)|\bfile::(?:read(?:_text)?|write(?:_for)?|remove|make_folder)\("
 )
 
 # In the files where paths of the account's are known: how many of them there are, and why.
