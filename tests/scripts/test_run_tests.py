@@ -23,6 +23,25 @@ echo $$ >>pids
 sh -c 'echo $$ >>pids; sleep 60 9>&-; true' 9>&-
 """
 
+# A machine of its own, and something that the test has run in it: the machine's end waits for somebody to ask
+# how that ended.
+INSIDE = """
+mkfifo $0.lifeline
+touch $0.machine
+setsid sh -c '
+    echo $$ >>pids
+    unshare --pid --fork --kill-child sleep 60 &
+    echo $! >$0.unshare
+    cat $0.lifeline
+    kill -KILL $!
+    wait $!
+    rm $0.machine' $0 &
+exec 9>$0.lifeline
+until inside=$(pgrep --parent "$(cat $0.unshare)"); do sleep 0.05; done
+echo $$ >>pids
+nsenter --target "$inside" --pid setsid sh -c 'touch inside; sleep 60' 9>&-
+"""
+
 
 def is_alive(process):
     try:
@@ -45,6 +64,7 @@ class Ended(unittest.TestCase):
         cargo.write_text("#!/bin/sh\n")
         cargo.chmod(0o755)
         (self.folder / "test").write_text(TEST)
+        (self.folder / "inside-test").write_text(INSIDE)
         self.addCleanup(self.kill)
 
     def kill(self):
@@ -91,6 +111,16 @@ class Ended(unittest.TestCase):
                 self.assertEqual(list(self.folder.glob("*.machine")), [])
                 for file in (*self.folder.glob("*.lifeline"), self.folder / "pids"):
                     file.unlink()
+
+    @unittest.skipUnless(os.geteuid() == 0, "makes a namespace, which is root's to do")
+    def test_what_ran_in_a_machine_does_not_keep_it(self):
+        process = self.start("one=sh inside-test one")
+        self.wait_for((self.folder / "inside").exists)
+        process.terminate()
+        said, _ = process.communicate(timeout=LIMIT)
+        self.assertEqual(process.returncode, -signal.SIGTERM, said)
+        self.assertEqual([pid for pid in self.pids() if is_alive(pid)], [])
+        self.assertEqual(list(self.folder.glob("*.machine")), [])
 
     def test_left_alone_it_says_which_tests_have_passed(self):
         process = self.start("one=true", "two=false", "three=echo said; exit 3")
