@@ -120,7 +120,7 @@ fn open(archive: &Path) -> Result<File> {
     File::open(archive).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::error(
             Kind::Unknown,
-            format!("there is no {}", archive.display()),
+            format!("there is no backup at {}", archive.display()),
             NAMES_THE_NEWEST,
         ),
         _ => anyhow::Error::new(error).context(format!("opening {}", archive.display())),
