@@ -99,6 +99,8 @@ mod tests {
                 "a port number from 1 to 65535, not \"48oo8\"",
             ),
             ("COVALENT_SVC_PORT", "80", "0", "1 to 65535"),
+            ("COVALENT_SVC_PORT", "080", "+80", "1 to 65535"),
+            ("COVALENT_HEARTBEAT_INTERVAL", "5", "+5", "above 0"),
             ("COVALENT_DATA_DIR", "/srv/data", "data", "an absolute path"),
             ("LOGLEVEL", "debug", "LOUD", "one of CRITICAL"),
             ("COVALENT_ASSET_CACHE_SIZE", "64", "-1", "above 0"),
@@ -154,7 +156,7 @@ mod tests {
                 &SERVER,
                 "COVALENT_LOCAL_WORKERS",
                 &["0", "8"][..],
-                &["-1", "two"][..],
+                &["-1", "+2", "two"][..],
             ),
             (
                 &SERVER,

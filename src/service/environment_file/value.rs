@@ -79,13 +79,13 @@ impl Value {
 
     pub(super) fn may_be(self, value: &str) -> bool {
         match self {
-            Value::Port => value.parse().is_ok_and(|port: u16| port > 0),
+            Value::Port => is_port(value),
             Value::Path => value.starts_with('/'),
             Value::Level => LEVELS.contains(&value.to_uppercase().as_str()),
             Value::Switch | Value::Flag => SWITCHES.contains(&value.to_lowercase().as_str()),
-            Value::Count => value.parse().is_ok_and(|count: u32| count > 0),
+            Value::Count => number(value).is_some_and(|count| count > 0),
             Value::Group => !value.contains([':', ',']),
-            Value::Number => value.parse::<u32>().is_ok(),
+            Value::Number => number(value).is_some(),
             Value::Time => is_amount(value, &TIMES),
             Value::Memory => is_amount(value, &SIZES),
             Value::Place => is_place(value),
@@ -129,12 +129,18 @@ const SIZES: [&str; 5] = ["", "K", "M", "G", "T"];
 /// Whether it is a whole number above 0 with one of the units.
 fn is_amount(value: &str, units: &[&str]) -> bool {
     let end = value.find(|c: char| !c.is_ascii_digit());
-    let (number, unit) = value.split_at(end.unwrap_or(value.len()));
-    number.parse().is_ok_and(|number: u64| number > 0) && units.contains(&unit)
+    let (amount, unit) = value.split_at(end.unwrap_or(value.len()));
+    number(amount).is_some_and(|amount| amount > 0) && units.contains(&unit)
+}
+
+/// A whole number of digits alone, as the launcher takes it: no sign.
+fn number(text: &str) -> Option<u64> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_digits)
 }
 
 fn is_port(text: &str) -> bool {
-    text.parse().is_ok_and(|port: u16| port > 0)
+    number(text).is_some_and(|port| (1..=u64::from(u16::MAX)).contains(&port))
 }
 
 fn is_place(value: &str) -> bool {
@@ -153,7 +159,6 @@ fn is_place(value: &str) -> bool {
 fn is_range(value: &str) -> bool {
     let ports = value.split_once('-');
     ports.is_some_and(|(first, last)| {
-        let number = |text: &str| text.parse::<u16>().unwrap_or_default();
         is_port(first) && is_port(last) && number(first) <= number(last)
     })
 }
