@@ -39,7 +39,7 @@ impl Restart {
         } else {
             None
         };
-        if !lifecycle::restart_if_running(host, &progress)? && self.when_idle {
+        if !lifecycle::restart_if_running(host, self.when_idle, &progress)? && self.when_idle {
             // It would be in force for a server that comes up by itself.
             drain::resume(host)?;
         }

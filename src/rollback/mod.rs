@@ -36,7 +36,7 @@ pub fn rollback(
     let target = go_back(host, id, keep_database, progress, &mut server);
     // The starting unit may need the lock, which is free by now.
     let started = match server {
-        Server::Restart => lifecycle::restart_if_running(host, progress)
+        Server::Restart => lifecycle::restart_if_running(host, false, progress)
             .map(drop)
             .context("restarting the server"),
         Server::Start => lifecycle::start(host).context("starting the server"),

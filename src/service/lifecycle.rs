@@ -23,7 +23,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(35 * 60);
 /// Restarts the unit if it is running, when the setting says to.
 pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) -> Result<()> {
     match restart {
-        RestartPolicy::Now => drop(restart_if_running(host, progress)?),
+        RestartPolicy::Now => drop(restart_if_running(host, false, progress)?),
         _ if !is_active(host)? => {}
         RestartPolicy::WhenIdle => {
             progress.say(match Role::of(host) {
@@ -47,15 +47,18 @@ pub fn restart_as_set(host: &Host, restart: RestartPolicy, progress: &Progress) 
     Ok(())
 }
 
-/// Restarts the unit if it is running; a stopped one stays stopped. Returns whether it was.
-pub fn restart_if_running(host: &Host, progress: &Progress) -> Result<bool> {
+/// Restarts the unit if it is running; a stopped one stays stopped. `is_idle`: nothing is interrupted.
+/// Returns whether it was running.
+pub fn restart_if_running(host: &Host, is_idle: bool, progress: &Progress) -> Result<bool> {
     let running = is_active(host)?;
     if running {
         let role = Role::of(host);
-        progress.say(match role {
-            Role::Server => "restarting the server; running workflows are cancelled",
-            Role::Worker => "restarting the worker; its tasks begin again on other machines",
-        });
+        let cost = match role {
+            _ if is_idle => "",
+            Role::Server => "; running workflows are cancelled",
+            Role::Worker => "; its tasks begin again on other machines",
+        };
+        progress.say(&format!("restarting the {}{cost}", role.noun()));
         Command::new("systemctl", RESTART_LIMIT)
             .args(["try-restart", role.unit()])
             .run()?;
