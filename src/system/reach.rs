@@ -37,9 +37,8 @@ pub fn require_roots_own(path: &Path) -> Result<()> {
     Err(Failure::error(
         Kind::Permission,
         format!(
-            "{} is not used: somebody other than root can change {}",
-            path.display(),
-            changeable.display()
+            "{} is not used: somebody other than root can change {shown}",
+            path.display()
         ),
         format!("ls -ld {shown}; sudo chown root:root {shown}; sudo chmod go-w {shown}"),
     ))

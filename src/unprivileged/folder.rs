@@ -69,8 +69,8 @@ fn astray(way: &Path, changeable: &Path) -> String {
     format!(
         "{} leads to a folder that is not the account {NAME}'s; a task may have led there, since \
          not only root can change {}",
-        way.display(),
-        changeable.display()
+        quoted(way),
+        quoted(changeable)
     )
 }
 

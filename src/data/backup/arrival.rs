@@ -15,7 +15,7 @@ use crate::system::command::{Command, Output};
 use crate::system::failure::{self, Failure, Kind};
 use crate::system::file;
 use crate::system::host::Host;
-use crate::system::reach::not_roots;
+use crate::system::reach::{not_roots, quoted};
 use crate::unprivileged::{Child, next_step};
 
 /// Making a folder, renaming, or removing what was unpacked.
@@ -205,7 +205,7 @@ impl<'a> Actor<'a> {
                     .with_context(|| {
                         format!(
                             "as the account {NAME}, since not only root can change {}",
-                            changeable.display()
+                            quoted(changeable)
                         )
                     })
             }
