@@ -222,6 +222,7 @@ fn a_name_has_one_identity_and_without_it_none() {
     assert!(output.stdout.starts_with(b"covalent1,gpu1,192.0.2.1:5,"));
     assert_ne!(fingerprint("gpu1"), before);
 
+    server.write("run/covalent/fleet.json", r#"{"workers": {}}"#);
     server.ok(&["worker", "drain", "w2", "--timeout", "0"]);
     assert_eq!(names(&server, &format!("{PUBLISHED}/draining")), ["w2"]);
     server.ok(&["worker", "remove", "w2"]);
@@ -300,6 +301,38 @@ fn the_list_says_how_each_worker_is() {
     assert_eq!(list[0]["busy"], 3);
     let said = server.ok(&["worker", "drain", "gpu1", "--resume"]);
     assert!(said.contains("nothing to do"), "{said}");
+}
+
+#[test]
+fn a_drain_ends_when_the_server_says_so_and_takes_back_only_its_own() {
+    let server = Tree::new();
+    add(&server, "gpu1");
+    let mark = server.path(&format!("{PUBLISHED}/draining/gpu1"));
+    let report = |worker: &str| {
+        let report = format!(r#"{{"workers": {{"gpu1": {worker}}}}}"#);
+        server.write("run/covalent/fleet.json", &report);
+    };
+    let drain = ["worker", "drain", "gpu1", "--timeout", "0"];
+
+    // A server that says nothing may have tasks there.
+    for text in ["", "{"] {
+        server.write("run/covalent/fleet.json", text);
+        let said = server.refused(&drain, 14);
+        assert!(said.contains("has not begun to drain gpu1"), "{said}");
+        assert!(said.contains("it gets new ones again"), "{said}");
+        assert!(!mark.exists());
+    }
+    report(r#"{"state": "draining", "busy": 0, "slots": 2}"#);
+    server.ok(&drain);
+    assert!(mark.exists());
+
+    report(r#"{"state": "draining", "busy": 1, "slots": 2}"#);
+    let said = server.refused(&drain, 14);
+    assert!(
+        said.contains("1 task runs on gpu1 still; it goes on getting no new ones"),
+        "{said}"
+    );
+    assert!(mark.exists());
 }
 
 #[test]
