@@ -20,7 +20,7 @@ import time
 import traceback
 
 LIMIT = 10  # wrong passwords a minute that one address may send
-PATIENCE = 10  # seconds for an answer
+PATIENCE = 60  # seconds for an answer, on a machine that has much else to do
 
 # Pages, files, each version of the API, triggers, what Covalent calls itself by, and ways of writing them.
 PATHS = [
