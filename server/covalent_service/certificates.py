@@ -3,8 +3,10 @@
 The folder is root's: what runs as the account can read it, and change nothing in it.
 """
 
+import functools
 import hashlib
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ class Identity:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(self.authority)
         context.load_cert_chain(self.certificate, self.key)
+        context.sslsocket_class = Socket
         return context
 
     def state(self) -> Any:
@@ -46,6 +49,34 @@ class Identity:
         except OSError:
             return None
         return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in found]
+
+
+def errors_stay_where_they_are(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Recent Pythons leave an error of one connection to the next: whoever goes takes another along.
+
+    OpenSSL keeps a failed system call in mind for the thread, where the next connection that has
+    nothing to read yet takes it for its own, and is closed.
+    """
+
+    @functools.wraps(operation)
+    def done(self: ssl.SSLSocket, *arguments: Any, **options: Any) -> Any:
+        try:
+            return operation(self, *arguments, **options)
+        except OSError as error:
+            if not isinstance(error, ssl.SSLError):
+                # Python has no call for it alone: it forgets them all before it makes a connection.
+                self.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), self.server_side)
+            raise
+
+    return done
+
+
+class Socket(ssl.SSLSocket):
+    """All that is done with OpenSSL on connections of the fleet."""
+
+    do_handshake = errors_stay_where_they_are(ssl.SSLSocket.do_handshake)
+    read = errors_stay_where_they_are(ssl.SSLSocket.read)
+    send = errors_stay_where_they_are(ssl.SSLSocket.send)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ use machine::packages::{PYTHON, builder, in_project};
 /// Most of them start a server, some of them two; one runs every kind of workflow twice.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// The tests of a fleet, which take as long as all others. With Python 3.14 they fail (docs/fleet.md).
+/// The tests of a fleet, which take as long as all others.
 const FLEET: &str = "test_fleet*.py";
 
 /// The others: no other file begins with the same letter.
@@ -31,6 +31,12 @@ fn with_python_3_14() -> Result<()> {
 #[ignore = "boots machines: scripts/test"]
 fn as_a_fleet_with_python_3_11() -> Result<()> {
     tests("bookworm", FLEET)
+}
+
+#[test]
+#[ignore = "boots machines: scripts/test"]
+fn as_a_fleet_with_python_3_14() -> Result<()> {
+    tests("sid", FLEET)
 }
 
 fn tests(suite: &str, files: &str) -> Result<()> {

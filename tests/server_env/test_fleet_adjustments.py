@@ -30,7 +30,7 @@ from distributed import Client, Scheduler, Worker
 from distributed.comm import listen
 from distributed.security import Security
 
-from covalent_service import adjustments, carry, dask_executor, plain, waiting
+from covalent_service import adjustments, carry, certificates, dask_executor, plain, waiting
 from covalent_service.parcel import Parcel
 
 FILES = ("function", "hooks", "node_1")
@@ -210,6 +210,62 @@ class Handshakes(unittest.IsolatedAsyncioTestCase):
             with contextlib.suppress(ConnectionError):
                 while plain.recv(100):
                     pass
+
+
+class Ends(unittest.TestCase):
+    """What the end of one connection does to another that the same thread reads."""
+
+    def setUp(self):
+        from fleet import Authority
+
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        place = Path(folder.name)
+        Authority(place / "authority").issue("server", place, role="server")
+        self.identity = certificates.Identity.of(place, certificates.SERVER)
+
+    def connection(self, kind):
+        """Both of its ends; nothing is on the way."""
+        ends = [None, None]
+        protocols = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+
+        def wrap(number, plain):
+            context = self.identity.context(protocols[number])
+            context.sslsocket_class = kind or context.sslsocket_class
+            ends[number] = context.wrap_socket(plain, server_side=not number)
+            self.addCleanup(ends[number].close)
+
+        near, far = socket.socketpair()
+        other = threading.Thread(target=wrap, args=(1, far))
+        other.start()
+        wrap(0, near)
+        other.join()
+        ends[1].send(b"x")  # with the first bytes, OpenSSL forgets its notes by itself
+        self.assertEqual(ends[0].recv(1), b"x")
+        ends[0].setblocking(False)
+        return ends
+
+    def said(self, kind=None):
+        """By a connection whose other end is gone without a word, and by one with nothing to read."""
+        near, _ = self.connection(kind)
+        left, gone = self.connection(kind)
+        gone.shutdown(socket.SHUT_RDWR)
+        return self.said_by(left), self.said_by(near)
+
+    def said_by(self, connection):
+        try:
+            return connection.recv(1)  # at its end OpenSSL answers, which fails
+        except OSError as error:
+            return type(error)
+
+    def test_python_still_ends_another_connection(self):
+        left, near = self.said(ssl.SSLSocket)
+        # What has another name for the failed answer, such as Python 3.11.2, forgets it.
+        self.assertIs(near, left if left is BrokenPipeError else ssl.SSLWantReadError)
+
+    def test_connections_of_the_fleet_end_alone(self):
+        _, near = self.said()
+        self.assertIs(near, ssl.SSLWantReadError)
 
 
 class FakeClient:
