@@ -36,9 +36,9 @@ def main() -> int:
 
 def _work(notifier: Notifier) -> int:
     settings = WorkerSettings.read(os.environ)
-    account.check(settings.home, os.environ)
+    account.check(settings.home, os.environ, account.WORKER)
     packages.announce(os.environ)
-    directories.create_own(settings.work_dir, settings.cache_dir)
+    directories.create_own(settings.work_dir, settings.cache_dir, unit=account.WORKER)
     os.chdir(settings.work_dir)
     notifier.send("READY=1\nSTATUS=starting")
     return _follow(settings, notifier)

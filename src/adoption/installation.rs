@@ -6,11 +6,12 @@ use super::in_place::{Plan, adopt, runs_as_another};
 use super::unit::replaced;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::role::Role;
 
 /// Takes over what a Covalent that was set up by hand has at the places of the package; says what that
-/// is, and what is left to be typed.
+/// is, and what is left to be typed. A worker has no server that could go on with it.
 pub fn at_installation(host: &Host, progress: &Progress) -> Result<()> {
-    if !host.first_installation().exists() {
+    if !host.first_installation().exists() || Role::of(host) == Role::Worker {
         return Ok(());
     }
     let plan = Plan::of(host)?;

@@ -20,7 +20,8 @@ use crate::system::role::Role;
 /// with its tasks, and the other machines get the new ones.
 #[derive(Args, Debug)]
 #[command(
-    after_long_help = "Example:\n  covalentctl drain --timeout 3600 && systemctl stop covalent\n"
+    after_long_help = "Example:\n  covalentctl drain --timeout 3600 && systemctl stop covalent\n\n\
+                       The unit of a worker is covalent-worker.\n"
 )]
 pub struct Drain {
     /// The longest time to wait; by default, as long as it takes

@@ -176,8 +176,15 @@ pub(super) fn sockets(host: &Host) -> Verdict {
         .filter(|place| !fleet.contains(&place.port()))
         .map(|place| place.to_string())
         .collect();
+    let role = Role::of(host);
+    let file_name = match role {
+        Role::Server => "covalent.env",
+        Role::Worker => "worker.env",
+    };
     if reachable.is_empty() {
-        good("nothing listens to the network that covalent.env does not open")
+        good(format!(
+            "nothing listens to the network that {file_name} does not open"
+        ))
     } else {
         doubtful(
             format!(
@@ -185,8 +192,12 @@ pub(super) fn sockets(host: &Host) -> Verdict {
                 account::NAME,
                 first(&reachable)
             ),
-            "ss -ltnp names it: a task's, or the server's if covalent.env was changed since; \
-             systemctl restart covalent ends it",
+            format!(
+                "ss -ltnp names it: a task's, or the {}'s if {file_name} was changed since; systemctl \
+                 restart {} ends it",
+                role.noun(),
+                role.service()
+            ),
         )
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use crate::system::account::NAME;
 use crate::system::command::Command;
 use crate::system::host::Host;
+use crate::system::role::Role;
 
 /// A directory service may be asked, over a network.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
@@ -64,7 +65,7 @@ pub fn objection(host: &Host) -> Result<Option<Objection>> {
     }
     let groups = look_up("id", ["-nG", NAME])?;
     let first = fs::read_to_string(host.path("/etc/login.defs")).unwrap_or_default();
-    judge(&entry, &groups, uid_min(&first))
+    judge(&entry, &groups, uid_min(&first), Role::of(host))
 }
 
 fn uid_min(login_defs: &str) -> u32 {
@@ -77,7 +78,8 @@ fn uid_min(login_defs: &str) -> u32 {
 }
 
 /// `entry` is a line of passwd(5), `groups` are names.
-fn judge(entry: &str, groups: &str, uid_min: u32) -> Result<Option<Objection>> {
+fn judge(entry: &str, groups: &str, uid_min: u32, role: Role) -> Result<Option<Objection>> {
+    let unit = role.service();
     let fields: Vec<&str> = entry.split(':').collect();
     let [_, _, uid, _, _, _, shell] = fields[..] else {
         anyhow::bail!("{entry:?} is not a line of passwd(5)");
@@ -100,7 +102,7 @@ fn judge(entry: &str, groups: &str, uid_min: u32) -> Result<Option<Objection>> {
                 "the account {NAME} is in the group {group}, so whoever reaches the server can \
                  become root"
             ),
-            cure: format!("sudo gpasswd --delete {NAME} {group}; sudo systemctl restart covalent"),
+            cure: format!("sudo gpasswd --delete {NAME} {group}; sudo systemctl restart {unit}"),
         }));
     }
     let logs_in = !shell.ends_with("/nologin") && !shell.ends_with("/false");
@@ -111,9 +113,13 @@ fn judge(entry: &str, groups: &str, uid_min: u32) -> Result<Option<Objection>> {
              shell {shell}): tasks run as that user and reach whatever it can"
         ),
         cure: format!(
-            "unless that is meant, give that user another name: sudo systemctl stop covalent; sudo \
-             usermod --login ANOTHER {NAME}; sudo systemd-sysusers covalent.conf; sudo covalentctl \
-             adopt; sudo systemctl start covalent"
+            "unless that is meant, give that user another name: sudo systemctl stop {unit}; sudo \
+             usermod --login ANOTHER {NAME}; sudo systemd-sysusers covalent.conf; sudo {}; sudo \
+             systemctl start {unit}",
+            match role {
+                Role::Server => "covalentctl adopt",
+                Role::Worker => "systemd-tmpfiles --create covalent.conf",
+            }
         ),
     }))
 }
@@ -126,7 +132,7 @@ mod tests {
     fn an_account_of_a_person_or_of_root_is_objected_to() {
         let judge = |uid: u32, shell: &str, groups: &str| {
             let entry = format!("covalent:x:{uid}:{uid}:Covalent:/var/lib/covalent:{shell}");
-            judge(&entry, groups, 1000).unwrap()
+            judge(&entry, groups, 1000, Role::Server).unwrap()
         };
         assert_eq!(judge(998, "/usr/sbin/nologin", "covalent slurm"), None);
         assert_eq!(judge(998, "/bin/false", "covalent"), None);
@@ -146,6 +152,22 @@ mod tests {
             let found = judge(uid, shell, groups).unwrap();
             assert_eq!(found.serious, serious, "{found:?}");
             assert!(found.cause.contains(word), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_to_type_names_the_unit_of_the_machine() {
+        let entry = "covalent:x:1001:1001::/home/covalent:/bin/bash";
+        for (groups, in_both) in [
+            ("covalent sudo", "systemctl restart"),
+            ("covalent", "systemctl stop"),
+        ] {
+            let cure = |role| judge(entry, groups, 1000, role).unwrap().unwrap().cure;
+            let (server, worker) = (cure(Role::Server), cure(Role::Worker));
+            assert!(server.contains(&format!("{in_both} covalent")) && !server.contains("-worker"));
+            assert!(
+                worker.contains(&format!("{in_both} covalent-worker")) && !worker.contains("adopt")
+            );
         }
     }
 

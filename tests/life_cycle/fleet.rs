@@ -449,3 +449,18 @@ fn doctor_looks_at_the_fleet_from_both_sides() {
     let said = doctor(&worker);
     assert!(said.contains("BAD   joined: the key"), "{said}");
 }
+
+#[test]
+fn a_first_installation_takes_over_an_earlier_server_and_a_worker_has_none() {
+    let words = |tree: Tree| {
+        tree.write("var/lib/covalentctl/first-installation", "");
+        tree.write("var/lib/covalentctl/covalent.service.before", "[Service]\n");
+        let output = tree.covalentctl(&["apply", "--transaction"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let taken = "the previous unit is now";
+    let (server, worker) = (words(Tree::new()), words(worker()));
+    assert!(server.contains(taken), "{server}");
+    assert!(!worker.contains(taken), "{worker}");
+}

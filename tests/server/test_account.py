@@ -1,4 +1,4 @@
-"""Which account the server runs as."""
+"""Which account the server or a worker runs as."""
 
 import os
 import unittest
@@ -19,12 +19,12 @@ class Check(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.home = Path(directory.name)
 
-    def refusal(self, home, environ, name):
+    def refusal(self, home, environ, name, *unit):
         with (
             mock.patch.object(account, "account_name", return_value=name),
             self.assertRaises(Refusal) as refused,
         ):
-            account.check(home, environ)
+            account.check(home, environ, *unit)
         self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
         return str(refused.exception)
 
@@ -49,6 +49,17 @@ class Check(unittest.TestCase):
     def test_a_unit_without_its_folder_is_told_how_to_make_it(self):
         told = self.refusal(self.home / "gone", UNIT, account.NAME)
         self.assertIn("systemd-tmpfiles --create covalent.conf", told)
+
+    def test_what_to_type_names_the_unit_of_the_machine(self):
+        for home, name in ((self.home, "alice"), (self.home / "gone", account.NAME)):
+            told = self.refusal(home, UNIT, name)
+            self.assertIn("systemctl start covalent", told)
+            self.assertEqual(
+                self.refusal(home, UNIT, name, account.WORKER),
+                told.replace("runs the server", "runs the worker")
+                .replace("cat covalent`", "cat covalent-worker`")
+                .replace("start covalent", "start covalent-worker"),
+            )
 
     def test_an_account_without_a_name_is_its_number(self):
         self.assertEqual(account.account_name(987654), "987654")

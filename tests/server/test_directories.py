@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import launcher  # noqa: F401
-from covalent_service import directories, packages
+from covalent_service import account, directories, packages
 from covalent_service.refusal import NEEDS_ATTENTION, Refusal
 from covalent_service.settings import Settings
 
@@ -43,6 +43,13 @@ class Create(unittest.TestCase):
                 self.create(**{f"COVALENT_{name}": str(folder)})
             self.assertEqual(refused.exception.exit_code, NEEDS_ATTENTION)
             self.assertRegex(str(refused.exception), rf"; type: chown \S+ {folder} && ")
+
+    def test_what_to_type_names_the_unit_of_the_machine(self):
+        folder = self.home / "cache"
+        folder.mkdir(mode=0o555)
+        for unit in (account.SERVER, account.WORKER):
+            with self.subTest(unit), self.assertRaisesRegex(Refusal, f"systemctl start {unit}$"):
+                directories.create_own(folder, unit=unit)
 
 
 if __name__ == "__main__":
