@@ -85,7 +85,7 @@ class Fleet(Served):
         (self.published / "workers" / name).write_text(fingerprint)
 
     def remove(self, name):
-        (self.published / "workers" / name).unlink()
+        (self.published / "workers" / name).unlink(missing_ok=True)
 
     def known(self, name):
         """What `covalentctl worker list` would tell of it."""
@@ -146,10 +146,16 @@ class Worker:
 
     def join(self, fleet, **variables):
         """Start it and wait until the server has it."""
-        name = self.variables["COVALENT_WORKER_NAME"]
         self.launch(**variables)
+        self.joined(fleet)
+
+    def joined(self, fleet):
+        """Wait until the server has all its processes."""
+        name = self.variables["COVALENT_WORKER_NAME"]
+        slots = int(self.variables["COVALENT_WORKER_PROCESSES"])
         try:
             wait_for(lambda: fleet.state(name) == "running", START_LIMIT)
+            wait_for(lambda: fleet.known(name)["slots"] == slots, START_LIMIT)
         except AssertionError:
             raise AssertionError(f"{self.output}\n---\n{fleet.output}") from None
 
@@ -163,5 +169,5 @@ class Worker:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        time.sleep(0.3)
+            time.sleep(0.3)  # its processes die with it, not before it
         self._directory.cleanup()
