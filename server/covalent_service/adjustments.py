@@ -7,6 +7,7 @@ fails as soon as Covalent no longer does what the function is for, so that it ca
 import contextvars
 import copy
 import functools
+import logging
 import multiprocessing
 import os
 import shutil
@@ -277,6 +278,12 @@ def workers_share_memory() -> None:
     multiprocessing.set_forkserver_preload(SHARED_BY_WORKERS)
     # Dask's own list has NumPy and pandas in it, and it loads them in this process, too.
     distributed.utils._forkserver_preload_set = True
+
+
+def processes_end_quietly() -> None:
+    """Dask warns of each process that it has to kill, as of that of each cancelled task."""
+    nanny = logging.getLogger("distributed.nanny")
+    nanny.addFilter(lambda record: "still alive after" not in record.getMessage())
 
 
 def cluster_failure(app_dask: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from covalent.executor.utils.wrappers import run_task_group_alt
 from dask._task_spec import Task
+from distributed import get_worker
 from distributed.protocol.serialize import ToPickle
 
 from covalent_service import parcel, tls
@@ -101,7 +102,7 @@ def fail(reason: str) -> None:
 
 def run_apart(job: Job, files: Parcel) -> Parcel:
     """On another machine: lay the files out, run the tasks, pack what they made."""
-    with tempfile.TemporaryDirectory(prefix="covalent-task-") as name:
+    with tempfile.TemporaryDirectory(prefix="covalent-task-", dir=_scratch()) as name:
         place = Path(name)
         here = {path: str(place / f"in-{number}") for number, path in enumerate(job.sources())}
         for path, content in zip(here.values(), files.pieces):
@@ -116,6 +117,14 @@ def run_apart(job: Job, files: Parcel) -> Parcel:
         local = Job(job.specs, resources, outputs, name, job.metadata, job.url)
         run(local)
         return _pack(local)
+
+
+def _scratch() -> str | None:
+    """The folder of this worker, which Dask removes after the process was killed; else the system's."""
+    try:
+        return str(get_worker().local_directory)
+    except ValueError:  # this is none
+        return None
 
 
 def _pack(job: Job) -> Parcel:

@@ -46,6 +46,7 @@ class Cluster:
         adjustments.worker_preload("covalent_service.worker")
         adjustments.idle_cluster()
         adjustments.workers_share_memory()
+        adjustments.processes_end_quietly()
         self._news, far_end = Pipe(duplex=False)
         self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
 

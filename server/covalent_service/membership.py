@@ -59,6 +59,8 @@ class Membership:
         pages.close()
         logging.getLogger("distributed").setLevel(logging.WARNING)
         adjustments.idle_cluster()
+        adjustments.workers_share_memory()
+        adjustments.processes_end_quietly()
         # A process of a task may have children of its own.
         dask.config.set({"distributed.worker.daemon": False})
         await self._ask_to_come_in()

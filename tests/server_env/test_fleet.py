@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -47,6 +48,8 @@ import covalent as ct
 @ct.electron
 def held(go):
     import os, time
+    with open(go.removesuffix(".go") + ".processes", "a") as file:
+        print(os.getpid(), file=file)
     while not os.path.exists(go):
         time.sleep(0.05)
     return os.environ["HOME"]
@@ -244,10 +247,16 @@ class Work(FleetCase):
         dispatch, go = self.held(count=4)
         self.begun("w1", 2), self.begun("w2", 2)
         workers = (self.first, self.second)
+        self.assertTrue(all(map(self.scratch, workers)))
         go.touch()
         self.assertEqual(self.result(dispatch), self.homes(*workers))
         for worker in workers:
+            self.assertEqual(self.scratch(worker), [])
             self.assertEqual([path for path in worker.home.rglob("*") if "asset" in path.name], [])
+
+    def scratch(self, worker):
+        """The folders of tasks."""
+        return list(worker.home.rglob("covalent-task-*"))
 
     def test_tasks_run_where_there_is_what_they_ask_for(self):
         dispatch = self.server.client(LABELLED.format(label="GPU", count=3))
@@ -380,6 +389,22 @@ class Life(FleetCase):
         go.touch()
         self.assertEqual(self.result(dispatch), self.homes(self.first))
 
+    def test_a_process_that_is_killed_leaves_nothing_of_its_task(self):
+        dispatch, go = self.held()
+        processes = go.with_suffix(".processes")
+        self.addCleanup(go.touch)
+        wait_for(lambda: processes.is_file() and processes.read_text(), 30)
+        (before,) = self.scratch()
+        os.kill(int(processes.read_text()), signal.SIGKILL)
+        wait_for(lambda: len(processes.read_text().splitlines()) == 2, 30)  # it has begun again
+        self.assertFalse(before.exists())
+        go.touch()
+        self.assertEqual(self.result(dispatch), self.homes(self.first))
+
+    def scratch(self):
+        """The folders of tasks, the worker's own and the system's among them."""
+        return list(Path(tempfile.gettempdir()).rglob("covalent-task-*"))
+
     def test_a_server_that_starts_again_gets_a_busy_worker_back(self):
         worker = self.first
         self.sleep(seconds=MINUTES)
@@ -425,6 +450,7 @@ class Life(FleetCase):
         waiting = self.sleep()
         self.server.client(f"import covalent as ct; ct.cancel({dispatch!r})")
         self.assertIn("COMPLETED", self.result(waiting, seconds=60))
+        self.assertNotIn("still alive", self.first.output)
 
 
 class RefusedCase(FleetCase):

@@ -26,7 +26,7 @@ from covalent.executor.executor_plugins import dask as plugin
 from covalent.executor.schemas import ResourceMap, TaskSpec
 from covalent_dispatcher._service import app_dask
 from dask._task_spec import Task
-from distributed import Client, Scheduler, Worker
+from distributed import Client, Scheduler, Worker, nanny
 from distributed.comm import listen
 from distributed.security import Security
 
@@ -470,6 +470,27 @@ class Commands:
         )
         assert "run_function" in names and "update-graph" in names
         return set(names) - plain.OPERATIONS - plain.NEWS
+
+
+class Processes(unittest.TestCase):
+    WORDS = "Worker process still alive after 0.8 seconds, killing"
+
+    def test_dask_still_says_that_it_ends_one(self):
+        source = inspect.getsource(nanny.WorkerProcess.kill)
+        self.assertIn(
+            "Worker process still alive after {wait_timeout:.1f} seconds, killing", source
+        )
+
+    def test_adjusted(self):
+        self.addCleanup(setattr, nanny.logger, "filters", list(nanny.logger.filters))
+        with self.assertLogs(nanny.logger, logging.WARNING) as said:
+            nanny.logger.warning(self.WORDS)
+            adjustments.processes_end_quietly()
+            nanny.logger.warning(self.WORDS)
+            nanny.logger.warning("Restarting worker")
+        self.assertEqual(
+            [one.getMessage() for one in said.records], [self.WORDS, "Restarting worker"]
+        )
 
 
 class Plugins(unittest.TestCase):
