@@ -54,10 +54,11 @@ def fingerprint(certificate):
 class Fleet(Served):
     """The server, with the folder that root would have published."""
 
-    def __init__(self, local_workers=0, **variables):
+    def __init__(self, local_workers=0, host="127.0.0.1", **variables):
         self.fleet_port = free_port()
+        self.place = f"{host}:{self.fleet_port}"
         super().__init__(
-            COVALENT_FLEET_LISTEN=f"127.0.0.1:{self.fleet_port}",
+            COVALENT_FLEET_LISTEN=self.place,
             COVALENT_LOCAL_WORKERS=str(local_workers),
             **variables,
         )
@@ -116,7 +117,7 @@ class Worker:
             "PATH": "/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",
             "RUNTIME_DIRECTORY": str(self.run_directory),
-            "COVALENT_SERVER": f"127.0.0.1:{fleet.fleet_port}",
+            "COVALENT_SERVER": fleet.place,
             "COVALENT_WORKER_NAME": name,
             "COVALENT_WORKER_PROCESSES": str(processes),
             "COVALENT_WORKER_PORTS": f"{first}-{min(first + 50, 65535)}",

@@ -86,26 +86,33 @@ def workflow(): return [where() for _ in range({count})]
 
 print(ct.dispatch(workflow)())
 """
-UNPICKLED = '''
+UNPICKLED = """
 import covalent as ct
 
-CODE = """
-import os, sys
-with open({file!r}, "a") as file:
-    print(os.environ["HOME"], *sys.argv, file=file)
-"""
+def note():
+    import os, sys
+    with open({file!r}, "a") as file:
+        print(os.environ["HOME"], *sys.argv, file=file)
+    return Noted()
 
 class Noted:
-    def __reduce__(self): return exec, (CODE,)
+    def __reduce__(self): return note, ()
 
 @ct.electron
 def make(): return Noted()
 
+@ct.electron
+def same(value): return value
+
+@ct.electron
 @ct.lattice
-def workflow(): return make()
+def inner(value): return same(value), same(Noted())
+
+@ct.lattice
+def workflow(): return inner(make())
 
 print(ct.dispatch(workflow)())
-'''
+"""
 MINUTES = 600
 
 
@@ -114,10 +121,11 @@ class FleetCase(unittest.TestCase):
 
     variables: dict[str, str] = {}
     local_workers = 0
+    host = "127.0.0.1"
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Fleet(cls.local_workers, **cls.variables)
+        cls.server = Fleet(cls.local_workers, cls.host, **cls.variables)
         cls.server.__enter__()
         cls.addClassCleanup(cls.server.__exit__, None, None, None)
         cls.server.start()
@@ -335,6 +343,7 @@ class Work(FleetCase):
                 self.server.get(path)
         # What Covalent does after the last task, a worker does as well.
         homes = {line.split()[0] for line in file.read_text().splitlines()}
+        homes.discard(str(self.server.home / f"client-{self.server.port}"))
         self.assertTrue(homes)
         self.assertLessEqual(homes, {str(self.first.home), str(self.second.home)})
 
@@ -353,10 +362,15 @@ class Work(FleetCase):
 
 
 class Both(FleetCase):
+    """With workers of both sorts, and with no address of the old protocol."""
+
     local_workers = 1
+    host = "[::1]"
 
     def test_both_sorts_of_workers_work(self):
         worker = self.joined("w1")
+        self.assertEqual(self.server.known("w1")["address"], "[::1]")
+        self.assertIn(("::1", self.server.fleet_port), self.server.listening())
         dispatch, go = self.held(count=2)
         self.begun("w1")
         go.touch()
