@@ -11,19 +11,38 @@ use crate::service::history::{DATABASE, fill};
 use crate::service::own::{self, OWN, OWN_DATABASE};
 use crate::service::{OURS, Service, numbers};
 
-/// How many workflows of how many tasks, one after the other.
-const SHAPES: [(&str, [u32; 2]); 4] = [
-    ("1 workflow of 30", [1, 30]),
-    ("1 workflow of 150", MIDDLE),
-    ("1 workflow of 1,000", LARGE),
-    ("20 workflows of 10", [20, 10]),
+/// What is measured, one after the other: how many workflows of how many tasks, and with which database.
+const ROWS: [Row; 8] = [
+    Row("1 workflow of 30", [1, 30], Database::New),
+    Row("1 workflow of 150", MIDDLE, Database::New),
+    Row("1 workflow of 1,000", LARGE, Database::New),
+    Row("20 workflows of 10", [20, 10], Database::New),
+    Row("1 workflow of 3,000", HUGE, Database::New),
+    Row("200 workflows of 5", [200, 5], Database::New),
+    Row(
+        "1 workflow of 150, with 10,000 finished ones",
+        MIDDLE,
+        Database::Full,
+    ),
+    Row(
+        "1 workflow of 150, on PostgreSQL",
+        MIDDLE,
+        Database::PostgreSql,
+    ),
 ];
 
-/// Further ones, with `--wide`.
-const WIDE: [(&str, [u32; 2]); 2] = [
-    ("1 workflow of 3,000", HUGE),
-    ("200 workflows of 5", [200, 5]),
-];
+/// How many of them are measured without `--wide`.
+const NARROW: usize = 4;
+
+struct Row(&'static str, [u32; 2], Database);
+
+/// What both services have theirs in; a machine passes through them in this order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Database {
+    New,
+    Full,
+    PostgreSql,
+}
 
 const MIDDLE: [u32; 2] = [1, 150];
 const LARGE: [u32; 2] = [1, 1000];
@@ -44,41 +63,50 @@ const DRIVER: &str = "/driver";
 /// 3,000 tasks take a quarter of an hour as released.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// Measures each in turns.
-pub fn compare(wide: bool) -> Result<()> {
+/// Measures each in turns; of the rows, those whose names have one of `only` in them, if there are any.
+pub fn compare(wide: bool, only: &[String]) -> Result<()> {
     let machine = builder("bookworm")
         .bind_read_only(in_project("tools/src/bin/bench"), "/bench")
         .bind_read_only(in_project("target/added/psycopg2"), DRIVER)
         .boot()?;
     Family::Deb.install(&machine, DIST)?;
     own::install(&machine).context("making Covalent's own service")?;
-    latency(&machine)?;
-    let mut small = f64::INFINITY;
-    for (what, shape) in SHAPES {
-        let cpu = both(&machine, what, shape)?;
-        if shape == MIDDLE {
-            small = cpu;
+    let rows: Vec<&Row> = match only {
+        [] => {
+            latency(&machine)?;
+            ROWS.iter()
+                .take(if wide { ROWS.len() } else { NARROW })
+                .collect()
         }
-    }
-    if wide {
-        for (what, shape) in WIDE {
-            let cpu = both(&machine, what, shape)?;
-            if shape == HUGE {
-                verdict(
-                    "the CPU a task of 3,000, in times of one of 150",
-                    cpu / small,
-                    GROWTH_GOAL,
-                );
+        only => ROWS
+            .iter()
+            .filter(|Row(what, ..)| only.iter().any(|part| what.contains(part.as_str())))
+            .collect(),
+    };
+    ensure!(
+        !rows.is_empty(),
+        "no row of dispatch has {only:?} in its name"
+    );
+    let (mut database, mut small) = (Database::New, None);
+    for Row(what, shape, wanted) in rows {
+        if database != *wanted {
+            match wanted {
+                Database::New => {}
+                Database::Full => full_databases(&machine)?,
+                Database::PostgreSql => on_postgresql(&machine)?,
             }
+            database = *wanted;
         }
-        let full = full_databases(&machine)?;
-        both(
-            &machine,
-            &format!("1 workflow of 150, with {full} finished ones"),
-            MIDDLE,
-        )?;
-        on_postgresql(&machine)?;
-        both(&machine, "1 workflow of 150, on PostgreSQL", MIDDLE)?;
+        let cpu = both(&machine, what, *shape)?;
+        match (*shape, small) {
+            (MIDDLE, _) if database == Database::New => small = Some(cpu),
+            (HUGE, Some(small)) => verdict(
+                "the CPU a task of 3,000, in times of one of 150",
+                cpu / small,
+                GROWTH_GOAL,
+            ),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -111,15 +139,19 @@ fn both(machine: &Machine, what: &str, shape: [u32; 2]) -> Result<f64> {
 }
 
 /// Has both begin with a database of that many finished workflows.
-fn full_databases(machine: &Machine) -> Result<&'static str> {
+fn full_databases(machine: &Machine) -> Result<()> {
+    for service in [OURS, OWN] {
+        service.dispatch(machine)?; // the one that they are made of
+    }
     machine.ok("systemctl stop covalent own")?;
     fill(machine, "covalent", DATABASE)?;
-    let workflows = fill(machine, "root", OWN_DATABASE)?;
-    start_both(machine)?;
-    Ok(workflows)
+    fill(machine, "root", OWN_DATABASE)?;
+    start_both(machine)
 }
 
 /// Has both begin with an empty database of Debian's PostgreSQL on this machine.
+///
+/// As released, Covalent cannot make its tables there: it gets them from ours.
 fn on_postgresql(machine: &Machine) -> Result<()> {
     machine.ok("systemctl stop covalent own
          apt-get install --yes /srv/packages/postgresql/*.deb
@@ -135,7 +167,9 @@ fn on_postgresql(machine: &Machine) -> Result<()> {
         .script(
             "covalentctl add psycopg2-binary
              /usr/libexec/covalent/uv --quiet --no-config --offline pip install \
-                 --python /opt/virtualenvs/own --no-index --find-links \"$1\" psycopg2-binary",
+                 --python /opt/virtualenvs/own --no-index --find-links \"$1\" psycopg2-binary
+             systemctl start covalent
+             runuser -u postgres -- sh -c 'pg_dump covalent | psql --quiet own'",
         )
         .arguments([DRIVER])
         .ok()?;

@@ -30,6 +30,10 @@ struct Arguments {
     #[arg(long)]
     wide: bool,
 
+    /// Of dispatch, only the rows with this in their names; it can be given several times
+    #[arg(long)]
+    row: Vec<String>,
+
     /// For how many seconds the service is left alone
     #[arg(long, default_value_t = 600)]
     idle: u64,
@@ -57,6 +61,7 @@ fn main() -> Result<()> {
         subject,
         rounds,
         wide,
+        row,
         idle,
         earlier,
     } = Arguments::parse();
@@ -71,7 +76,7 @@ fn main() -> Result<()> {
         service::compare(rounds, idle)?;
     }
     if wanted(Subject::Dispatch) {
-        dispatch::compare(wide)?;
+        dispatch::compare(wide, &row)?;
     }
     if wanted(Subject::Access) {
         access::compare()?;

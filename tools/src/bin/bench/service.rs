@@ -70,7 +70,7 @@ impl Service {
     }
 
     /// Runs a workflow to its end.
-    fn dispatch(&self, machine: &Machine) -> Result<()> {
+    pub fn dispatch(&self, machine: &Machine) -> Result<()> {
         machine
             .script("COVALENT_SVC_PORT=$1 HOME=$(mktemp --directory) \"$2\" /workflows/hello.py")
             .arguments([&self.port.to_string(), self.python])
