@@ -33,14 +33,7 @@ class Identity:
 
         The name in it is for whoever uses the connection to check: machines are reached by addresses.
         """
-        context = ssl.SSLContext(protocol)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(self.authority)
-        context.load_cert_chain(self.certificate, self.key)
-        context.sslsocket_class = Socket
-        return context
+        return _context(self, protocol, self.state())
 
     def state(self) -> Any:
         """Changes with any of the files; None while one is missing."""
@@ -48,7 +41,20 @@ class Identity:
             found = [path.stat() for path in (self.authority, self.certificate, self.key)]
         except OSError:
             return None
-        return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in found]
+        return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+
+
+@functools.lru_cache(8)
+def _context(identity: Identity, protocol: int, _state: Any) -> ssl.SSLContext:
+    """One for all connections, until one of the files is another: reading them takes milliseconds."""
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(identity.authority)
+    context.load_cert_chain(identity.certificate, identity.key)
+    context.sslsocket_class = Socket
+    return context
 
 
 def errors_stay_where_they_are(operation: Callable[..., Any]) -> Callable[..., Any]:
