@@ -10,12 +10,14 @@ import functools
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,9 @@ IDLE_CLUSTER = {
 # What a worker loads before its first task, but for Covalent itself: that loads executors, among them
 # an administrator's own.
 SHARED_BY_WORKERS = ["distributed.nanny", "networkx", "pydantic", "requests"]
+# The names that Covalent's Dask executor gives, in a folder that a client may have chosen.
+MADE_BY_DASK = re.compile(r"(result|stdout|stderr)_[0-9a-f-]{36}-\d+\.(pkl|txt)")
+READ_BY_DASK = re.compile(r"asset_[0-9a-f-]{36}-\d+_.+\.pkl")
 # Characters of a failed command's output that are shown: its end, where the reason stands.
 OUTPUT_LIMIT = 4000
 
@@ -345,6 +350,41 @@ def plain_copies(asset: Any) -> None:
         shutil.copyfile(*paths)
 
     asset.cp = copy_plainly
+
+
+def files_have_two_names(asset: Any) -> None:
+    """Covalent copies each file that a Dask task reads or made, of any size.
+
+    It is the workflow's file by another name: tasks only read the one, and write the other anew. For a
+    redispatch, Covalent copies what a task made once more.
+    """
+    copy = asset.cp
+
+    @functools.wraps(copy)
+    def link_or_copy(source: str, target: str, *options: Any) -> None:
+        old, new = (address.removeprefix("file://") for address in (source, target))
+        if not options and _is_plain(old) and _is_plain(new):
+            with suppress(OSError):  # such as another file system, or no file at all
+                if os.path.exists(new) and os.path.samefile(old, new):
+                    return
+                if _may_be_one(old, new):
+                    return _link(old, new)
+        copy(source, target, *options)
+
+    asset.cp = link_or_copy
+
+
+def _may_be_one(old: str, new: str) -> bool:
+    if MADE_BY_DASK.fullmatch(os.path.basename(old)):
+        return os.stat(old).st_nlink == 1  # not handed over yet
+    return bool(READ_BY_DASK.fullmatch(os.path.basename(new)))
+
+
+def _link(old: str, new: str) -> None:
+    os.makedirs(os.path.dirname(new), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.remove(new)
+    os.link(old, new)
 
 
 def _is_plain(path: str) -> bool:

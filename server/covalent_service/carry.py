@@ -1,31 +1,36 @@
-"""A task's files travel with it, to a worker that has not the server's disk.
+"""A task's files travel with it, to a worker that has not the server's disk, and come back.
 
-The scheduler has that disk: it reads the files as it hands the task to such a worker. Until then, and
-after it, nobody has them in memory; a worker on this machine opens them itself, as released.
+The scheduler has that disk: it reads the files as it hands the task to such a worker, and writes those
+that the task made as it is asked for the answer. Until then, and after it, nobody has them in memory;
+a worker on this machine opens them itself, as released.
 """
 
 import asyncio
+import functools
 import json
 import tempfile
-from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from covalent.executor.utils.wrappers import run_task_group_alt
 from dask._task_spec import Task
 from distributed import get_worker
-from distributed.protocol.serialize import ToPickle
+from distributed.protocol.serialize import (
+    Serialized,
+    ToPickle,
+    merge_and_deserialize,
+    to_serialize,
+)
 
-from covalent_service import parcel, tls
+from covalent_service import parcel, plain, tls, values
 from covalent_service.parcel import Parcel
 
 PREFIX = "file://"
 PARTS = ("output", "stdout", "stderr")
 KINDS = ("functions", "inputs", "hooks")
-# In this order: what is packed for the way, and Dask's own for all else that the scheduler answers.
-DESERIALIZERS = [parcel.FAMILY, "dask", "pickle", "msgpack", "error"]
+# In this order: what is packed for the way, and Dask's own for what local workers answer.
+SERIALIZERS = [parcel.FAMILY, "dask", "pickle", "error"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Job:
     metadata: dict[str, Any]
     url: str
 
+    def arguments(self) -> tuple[Any, ...]:
+        """What Covalent's function is called with."""
+        return self.specs, self.resources, self.outputs, self.folder, self.metadata, self.url
+
     def sources(self) -> list[str]:
         """The files that the tasks read."""
         uris = (uri for kind in KINDS for uri in self.resources[kind].values())
@@ -50,32 +59,15 @@ class Job:
         return Path(self.folder) / name
 
 
-class Pending:
-    """What Covalent knows of Dask's future: its key, and that it can be awaited."""
-
-    def __init__(self, future: Any, job: Job) -> None:
-        self._future = future
-        self._job = job
-        self.key = future.key
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._finish().__await__()
-
-    async def _finish(self) -> None:
-        answer = await self._future
-        if answer is not None:  # it ran on another machine
-            await asyncio.to_thread(unpack, self._job, answer)
-
-
 def run(job: Job) -> None:
     """On a worker with the server's disk."""
-    run_task_group_alt(job.specs, job.resources, job.outputs, job.folder, job.metadata, job.url)
+    values.run_task_group(*job.arguments())
 
 
 def for_worker(task: Any) -> Any:
     """The task, with its files if the worker that it was assigned to has not the server's disk."""
     spec = task.run_spec
-    if not task.processing_on.address.startswith(f"{tls.SCHEME}://") or spec.func is not run:
+    if not task.processing_on.address.startswith(f"{tls.SCHEME}://") or not _is_job(spec):
         return spec
     (job,) = spec.args
     try:
@@ -83,6 +75,10 @@ def for_worker(task: Any) -> Any:
     except OSError as error:
         return Task(task.key, fail, f"the task's files: {error}")
     return Task(task.key, run_apart, job, Parcel(contents))
+
+
+def _is_job(spec: Any) -> bool:
+    return getattr(spec, "func", None) is run
 
 
 def send_files(scheduler: Any) -> None:
@@ -101,22 +97,15 @@ def fail(reason: str) -> None:
 
 
 def run_apart(job: Job, files: Parcel) -> Parcel:
-    """On another machine: lay the files out, run the tasks, pack what they made."""
+    """On another machine: run the tasks with these in the place of the files, pack what they made."""
+    memory = values.Memory(zip(job.sources(), files.pieces))
     with tempfile.TemporaryDirectory(prefix="covalent-task-", dir=_scratch()) as name:
         place = Path(name)
-        here = {path: str(place / f"in-{number}") for number, path in enumerate(job.sources())}
-        for path, content in zip(here.values(), files.pieces):
-            Path(path).write_bytes(content)
-        files.pieces.clear()
-        resources = {
-            kind: {key: here[_path(uri)] for key, uri in job.resources[kind].items()}
-            for kind in KINDS
-        }
         nodes = job.metadata["node_ids"]
         outputs = [tuple(str(place / f"{part}-{node}") for part in PARTS) for node in nodes]
-        local = Job(job.specs, resources, outputs, name, job.metadata, job.url)
-        run(local)
-        return _pack(local)
+        local = Job(job.specs, _by_path(job.resources), outputs, name, job.metadata, job.url)
+        memory.run_task_group(*local.arguments())
+        return _pack(local, memory)
 
 
 def _scratch() -> str | None:
@@ -127,13 +116,19 @@ def _scratch() -> str | None:
         return None
 
 
-def _pack(job: Job) -> Parcel:
+def _by_path(resources: dict[str, dict[Any, str]]) -> dict[str, dict[Any, str]]:
+    return {kind: {key: _path(uri) for key, uri in resources[kind].items()} for kind in KINDS}
+
+
+def _pack(job: Job, memory: values.Memory) -> Parcel:
     """For each task, whether it failed, and in how many pieces its files come; then the pieces."""
     about, pieces = [], []
     for node, paths in zip(job.metadata["node_ids"], job.outputs):
         summary = json.loads(job.summary(node).read_text())
         found = [
-            parcel.pieces(path) if summary[part]["uri"] else None
+            (memory[path].pieces if path in memory else parcel.pieces(path))
+            if summary[part]["uri"]
+            else None
             for part, path in zip(PARTS, paths)
         ]
         counts = [None if one is None else len(one) for one in found]
@@ -142,8 +137,41 @@ def _pack(job: Job) -> Parcel:
     return Parcel([json.dumps(about).encode(), *pieces])
 
 
+def keep_answers(scheduler: Any) -> None:
+    """Covalent's server would be sent by the scheduler what this can write down itself."""
+    gather = scheduler.gather
+
+    @functools.wraps(gather)
+    async def gather_and_write(self: Any, keys: Any, serializers: Any = None) -> Any:
+        specs = {key: self.tasks[key].run_spec for key in keys if key in self.tasks}
+        jobs = {key: spec.args[0] for key, spec in specs.items() if _is_job(spec)}
+        if jobs:
+            serializers = SERIALIZERS
+        answer = await gather(self, keys=keys, serializers=serializers)
+        found = answer.get("data", {})
+        for key in jobs.keys() & found.keys():
+            if _is_packed(found[key]):  # it ran on another machine
+                found[key] = await asyncio.to_thread(_write, jobs[key], found[key])
+        return answer
+
+    scheduler.gather = gather_and_write
+
+
+def _is_packed(value: Any) -> bool:
+    """Whether it is a parcel, as it travels."""
+    return isinstance(value, Serialized) and value.header.get("serializer") == parcel.FAMILY
+
+
+def _write(job: Job, packed: Serialized) -> Any:
+    try:
+        unpack(job, merge_and_deserialize(packed.header, packed.frames, [parcel.FAMILY]))
+    except Exception as error:  # a full disk, or whatever a worker can make of an answer
+        return plain.failed(f"the task's results: {type(error).__name__}: {error}")
+    return to_serialize(None)  # as a local worker answers, that has written the files itself
+
+
 def unpack(job: Job, answer: Any) -> None:
-    """On the server: write what another machine made to where Covalent looks for it.
+    """Beside the server: write what another machine made to where Covalent looks for it.
 
     The paths are the server's own; the answer decides what is in the files, and no more.
     """
@@ -159,7 +187,7 @@ def unpack(job: Job, answer: Any) -> None:
             if count is None:
                 summary[part] = {"uri": "", "size": 0}
                 continue
-            with open(path, "wb") as file:
+            with values.open_anew(path, "wb") as file:
                 for piece in islice(rest, count):
                     file.write(piece)
                 summary[part] = {"uri": path, "size": file.tell()}

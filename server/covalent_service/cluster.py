@@ -40,6 +40,7 @@ class Cluster:
         adjustments.cluster_by_files(app_dask, sockets.SCHEME)
         waiting.wait_at_the_scheduler(Scheduler)
         carry.send_files(Scheduler)
+        carry.keep_answers(Scheduler)
         adjustments.scheduler_plugin(app_dask, Fleet(fleet, run_directory))
         adjustments.cluster_failure(app_dask)
         adjustments.cluster_stays(app_dask)

@@ -23,9 +23,7 @@ def files_travel(executor: Any) -> None:
     def client(address: str, asynchronous: bool) -> Any:
         if not _is_own(address):
             return connect(address=address, asynchronous=asynchronous)
-        made = connect(
-            address=address, asynchronous=asynchronous, deserializers=carry.DESERIALIZERS
-        )
+        made = connect(address=address, asynchronous=asynchronous)
         made.submit = functools.partial(_submit, made.submit, upstream)
         return made
 
@@ -36,8 +34,7 @@ def _submit(submit: Any, upstream: Any, function: Any, *arguments: Any, **option
     options["resources"] = _asked.get({}) or None
     if function is not upstream:
         return submit(function, *arguments, **options)
-    job = carry.Job(*arguments)
-    return carry.Pending(submit(carry.run, job, **options), job)
+    return submit(carry.run, carry.Job(*arguments), **options)
 
 
 def labels(executor: Any) -> None:

@@ -20,3 +20,4 @@ def raise_throughput(store: Any) -> None:
     dispatcher._task_group_cache = counters.Pending()
     adjustments.configuration_when_changed(_executor_manager)
     adjustments.plain_copies(asset)
+    adjustments.files_have_two_names(asset)

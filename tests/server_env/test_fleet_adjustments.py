@@ -28,10 +28,21 @@ from covalent_dispatcher._service import app_dask
 from dask._task_spec import Task
 from distributed import Client, Scheduler, Worker, nanny
 from distributed.comm import listen
+from distributed.protocol.serialize import Serialized, deserialize, serialize
 from distributed.security import Security
 
-from covalent_service import adjustments, carry, certificates, dask_executor, plain, waiting
+from covalent_service import (
+    adjustments,
+    carry,
+    certificates,
+    dask_executor,
+    parcel,
+    plain,
+    waiting,
+)
+from covalent_service.certificates import Identity
 from covalent_service.parcel import Parcel
+from fleet import Authority
 
 FILES = ("function", "hooks", "node_1")
 METADATA = {"dispatch_id": "d", "node_ids": [0], "task_group_id": 0}
@@ -412,6 +423,71 @@ class Carrying(unittest.TestCase):
         for wrong in ("text", {"/etc/x": b""}, None):
             with self.assertRaises(ValueError):
                 carry.unpack(self.job, wrong)
+
+
+class Answers(unittest.IsolatedAsyncioTestCase):
+    """What the scheduler answers to who asks for what a task made on another machine."""
+
+    setUp = Carrying.setUp
+
+    async def answer(self, value, spec=None):
+        spec = Task("key", carry.run, self.job) if spec is None else spec
+        asked = []
+
+        class Asked:
+            tasks = {"key": types.SimpleNamespace(run_spec=spec)}
+
+            async def gather(self, keys, serializers=None):
+                asked.append(serializers)
+                return {"status": "OK", "data": {"key": value}}
+
+        carry.keep_answers(Asked)
+        answer = await Asked().gather(keys=["key"])
+        return answer["data"]["key"], *asked
+
+    def packed(self, *pieces):
+        return Serialized(*serialize(Parcel(list(pieces)), serializers=[parcel.FAMILY]))
+
+    def test_covalent_still_has_the_server_await_what_a_task_made(self):
+        self.assertIn("await fut", inspect.getsource(plugin.DaskExecutor.poll))
+
+    async def test_is_in_the_files_and_on_its_way_to_nobody(self):
+        packed = self.packed(b"[[false, [1, 1, null]]]", b"value", b"out")
+        answer, asked = await self.answer(packed)
+        self.assertIsNone(answer.data)
+        self.assertEqual(asked[0], parcel.FAMILY)
+        self.assertEqual((self.folder / "result").read_bytes(), b"value")
+
+    async def test_that_cannot_be_written_fails_the_task_with_the_reason(self):
+        (self.folder / "result").mkdir()
+        answer, _ = await self.answer(self.packed(b"[[false, [1, 1, null]]]", b"value", b"out"))
+        with self.assertRaisesRegex(Exception, "the task's results: IsADirectoryError"):
+            deserialize(answer.header, answer.frames)
+        answer, _ = await self.answer(self.packed(b"[[false"))
+        with self.assertRaisesRegex(Exception, "the task's results: JSONDecodeError"):
+            deserialize(answer.header, answer.frames)
+
+    async def test_of_a_local_worker_and_of_any_other_task_is_passed_on(self):
+        self.assertEqual(await self.answer("local"), ("local", carry.SERIALIZERS))
+        packed = self.packed(b"[]")
+        self.assertEqual(await self.answer(packed, Task("key", abs, 1)), (packed, None))
+
+
+class Certificates(unittest.TestCase):
+    def test_are_read_again_once_they_are_others(self):
+        with tempfile.TemporaryDirectory() as folder:
+            authority = Authority(Path(folder) / "authority")
+            published = Path(folder) / "published"
+            authority.issue("server", published, role="server")
+            identity = Identity.of(published, "server")
+            first = identity.context(ssl.PROTOCOL_TLS_SERVER)
+            self.assertIs(identity.context(ssl.PROTOCOL_TLS_SERVER), first)
+            self.assertIsNot(identity.context(ssl.PROTOCOL_TLS_CLIENT), first)
+            authority.issue("server", published, role="server")
+            self.assertIsNot(identity.context(ssl.PROTOCOL_TLS_SERVER), first)
+            (published / "server.key").unlink()
+            with self.assertRaises(FileNotFoundError):
+                identity.context(ssl.PROTOCOL_TLS_SERVER)
 
 
 class Conversations(unittest.TestCase):

@@ -1,11 +1,14 @@
 """What makes the dispatcher faster: what each part is for, and that nothing else changes."""
 
 import asyncio
+import errno
 import inspect
+import os
 import signal
 import tempfile
 import types
 import unittest
+import uuid
 from pathlib import Path
 from unittest import mock
 
@@ -14,11 +17,12 @@ import own_home  # noqa: F401
 # isort: split
 from covalent._shared_files import config
 from covalent.executor import _executor_manager
+from covalent.executor.executor_plugins import dask as plugin
 from covalent_dispatcher._core.dispatcher_modules import caches
 from covalent_dispatcher._dal import asset, controller
 
 import records
-from covalent_service import adjustments, counters, statements
+from covalent_service import adjustments, counters, statements, values
 from served import Served
 from test_connections import Database
 from test_service import wait_for
@@ -237,6 +241,83 @@ class PlainCopies(unittest.TestCase):
     def test_a_file_that_is_missing_is_the_same_error(self):
         with self.assertRaises(FileNotFoundError):
             self.asset.cp(str(self.folder / "none"), str(self.folder / "target"))
+
+
+class FilesWithTwoNames(unittest.TestCase):
+    MADE = f"result_{uuid.uuid4()}-12.pkl"
+    READ = f"asset_{uuid.uuid4()}-0_node_1.pkl"
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.asset = types.SimpleNamespace(cp=asset.cp)
+
+    def passed(self, old, new, content="content"):
+        """Whether both names are of one file afterwards."""
+        source, target = self.folder / old, self.folder / new
+        if not source.exists():
+            source.write_text(content)
+        self.asset.cp(f"file://{source}", f"file://{target}")
+        self.assertEqual(target.read_text(), content)
+        return target.samefile(source)
+
+    def test_covalent_still_names_files_so(self):
+        about = {"dispatch_id": str(uuid.uuid4()), "task_group_id": 0}
+        name = plugin.DaskExecutor().get_upload_uri(about, "node_1")
+        self.assertRegex(Path(name).name, adjustments.READ_BY_DASK)
+        send = inspect.getsource(plugin.DaskExecutor.send)
+        for part, ending in (("result", "pkl"), ("stdout", "txt"), ("stderr", "txt")):
+            self.assertIn(f'f"{part}_{{dispatch_id}}-{{node_id}}.{ending}"', send)
+
+    def test_covalent_still_makes_two_of_each(self):
+        self.assertFalse(self.passed(self.MADE, "output.pkl"))
+        self.assertFalse(self.passed("output.pkl", self.READ))
+
+    def test_what_a_task_made_and_reads_has_two_names(self):
+        adjustments.files_have_two_names(self.asset)
+        self.assertTrue(self.passed(self.MADE, "new/output.pkl"))
+        self.assertTrue(self.passed("new/output.pkl", self.READ))
+
+    def test_a_name_that_is_taken_is_given_anew(self):
+        adjustments.files_have_two_names(self.asset)
+        self.assertTrue(self.passed("output.pkl", self.READ))
+        kept = self.folder / "kept"
+        os.link(self.folder / self.READ, kept)
+        self.assertTrue(self.passed("another.pkl", self.READ, "other"))
+        self.assertEqual(kept.read_text(), "content")
+
+    def test_a_task_that_runs_again_changes_nothing_that_it_made_before(self):
+        adjustments.files_have_two_names(self.asset)
+        self.passed(self.MADE, "output.pkl")
+        with values.open_anew(str(self.folder / self.MADE), "wb") as file:
+            file.write(b"again")
+        self.assertEqual((self.folder / "output.pkl").read_text(), "content")
+        with values.open_anew(str(self.folder / self.MADE)) as file:
+            self.assertEqual(file.read(), "again")
+
+    def test_a_redispatch_has_files_of_its_own(self):
+        adjustments.files_have_two_names(self.asset)
+        self.assertTrue(self.passed(self.MADE, "output.pkl"))
+        self.assertFalse(self.passed(self.MADE, "redispatched/output.pkl"))
+        # It begins with what Covalent calls a copy of the file to itself.
+        self.assertTrue(self.passed(self.MADE, "output.pkl"))
+
+    def test_any_other_file_is_copied(self):
+        adjustments.files_have_two_names(self.asset)
+        self.assertFalse(self.passed("output.pkl", "copy.pkl"))
+
+    def test_on_another_file_system_they_are_copied(self):
+        adjustments.files_have_two_names(self.asset)
+        with mock.patch("os.link", side_effect=OSError(errno.EXDEV, "another file system")):
+            self.assertFalse(self.passed(self.MADE, "output.pkl"))
+            self.assertFalse(self.passed("output.pkl", self.READ))
+
+    def test_a_file_that_is_missing_is_the_same_error(self):
+        adjustments.files_have_two_names(self.asset)
+        for old, new in ((self.MADE, "output.pkl"), ("output.pkl", self.READ)):
+            with self.assertRaises(FileNotFoundError):
+                self.asset.cp(str(self.folder / old), str(self.folder / new))
 
 
 if __name__ == "__main__":
