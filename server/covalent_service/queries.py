@@ -9,6 +9,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from covalent._shared_files.defaults import postprocess_prefix
+from covalent._shared_files.util_classes import RESULT_STATUS, Status
 from covalent_dispatcher._core.data_modules import asset_manager, electron, graph, job_manager
 from covalent_dispatcher._dal.asset import FIELDS, Asset
 from covalent_dispatcher._dal.db_interfaces.electron_utils import _meta_record_map, get_filters
@@ -55,11 +57,25 @@ STORED = select(NUMBER, LINKS.c.key, ASSETS).where(
     ASSETS.c.id == LINKS.c.asset_id,
 )
 
+# Of a task whose status is to change. On PostgreSQL nobody else changes it meanwhile.
+STATE = (
+    select(TASKS.c.id, TASKS.c.name, TASKS.c.type, TASKS.c.status, TASKS.c.parent_lattice_id)
+    .where(*OF_TASK)
+    .with_for_update(of=TASKS)
+)
+COLUMNS = {"status": "status", "start_time": "started_at", "end_time": "completed_at"}
+ONE_MORE = (
+    update(WORKFLOWS)
+    .where(WORKFLOWS.c.id == bindparam("number"))
+    .values(completed_electron_num=WORKFLOWS.c.completed_electron_num + 1)
+)
+
 
 def ask() -> None:
     """Put these questions in the place of Covalent's."""
     for module, function in (
         (electron, get_bulk_sync),
+        (electron, update_sync),
         (graph, get_incoming_edges_sync),
         (graph, get_node_successors_sync),
         (job_manager, get_jobs_metadata),
@@ -103,6 +119,39 @@ def get_bulk_sync(
         for row in _rows(_facts(tuple(keys)), dispatch_id, task=node_ids[0]):
             return [_filtered(keys, row)]
     return own(dispatch_id, node_ids, keys)
+
+
+@functools.cache
+def _task_change(keys: tuple[str, ...]) -> Any:
+    columns = [TASKS.c[COLUMNS[key]] for key in keys]
+    new = {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in columns}
+    return update(TASKS).where(TASKS.c.id == bindparam("number")).values(new)
+
+
+def update_sync(own: Any, dispatch_id: str, node_result: dict[str, Any]) -> Any:
+    """Whether the task may be so; it is then."""
+    new = {key: value for key, value in node_result.items() if value is not None}
+    task = new.pop("node_id")
+    status = new.get("status")
+    if status is None or not new.keys() <= COLUMNS.keys():
+        return own(dispatch_id, node_result)
+    ended = RESULT_STATUS.is_terminal(status)
+    with workflow_db.engine.begin() as connection:
+        values = {"workflow": dispatch_id, "task": task}
+        found = connection.execute(STATE, values).first()
+        # The end of a workflow's last task is that of the workflow, and a sublattice has its own state.
+        if found and not (
+            ended and (found.type == "sublattice" or found.name.startswith(postprocess_prefix))
+        ):
+            if found.status == status or RESULT_STATUS.is_terminal(Status(found.status)):
+                return False
+            columns = {f"new_{COLUMNS[key]}": value for key, value in new.items()}
+            columns["new_status"] = str(status)
+            connection.execute(_task_change(tuple(new)), {"number": found.id, **columns})
+            if status == RESULT_STATUS.COMPLETED:
+                connection.execute(ONE_MORE, {"number": found.parent_lattice_id})
+            return True
+    return own(dispatch_id, node_result)
 
 
 def get_incoming_edges_sync(_own: Any, dispatch_id: str, node_id: int) -> list[dict[str, Any]]:

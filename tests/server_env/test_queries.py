@@ -1,13 +1,18 @@
 """What Covalent asks its database about one task, and about all of a workflow: beside its own."""
 
 import asyncio
+import functools
 import inspect
 import unittest
+from datetime import datetime, timezone
 from unittest import mock
 
 import own_home  # noqa: F401
 
 # isort: split
+from covalent._shared_files.defaults import postprocess_prefix
+from covalent._shared_files.util_classes import RESULT_STATUS
+from covalent_dispatcher._core.data_manager import generate_node_result
 from covalent_dispatcher._core.data_modules import asset_manager, electron, graph, job_manager
 from covalent_dispatcher._dal import asset
 from covalent_dispatcher._dal.base import DispatchedObject
@@ -131,6 +136,81 @@ class Queries(unittest.TestCase):
         for node, inner in ((1, "inner"), (2, None)):
             found = self.assert_same(electron, queries.get_bulk_sync, "w", [node], keys)
             self.assertEqual(found[0]["sub_dispatch_id"], inner)
+
+    def changed(self, update, node, status, **news):
+        """What an update answers, and all that it changes, which is taken back then."""
+        tables = (models.Electron.__table__, models.Lattice.__table__)
+
+        def rows():
+            with workflow_db.engine.connect() as connection:
+                found = [
+                    [dict(row) for row in connection.execute(table.select().order_by(table.c.id))]
+                    for table in tables
+                ]
+            for row in (row for table in found for row in table):
+                row.pop("updated_at")
+            return found
+
+        with workflow_db.engine.begin() as connection:
+            kept = [[dict(row) for row in connection.execute(table.select())] for table in tables]
+            running = tables[0].update().where(tables[0].c.name.startswith("w"))
+            connection.execute(running.values(status="RUNNING"))
+        try:
+            return update("w", generate_node_result(node, status=status, **news)), rows()
+        finally:
+            with workflow_db.engine.begin() as connection:
+                for table, before in zip(tables, kept):
+                    for row in before:
+                        change = table.update().where(table.c.id == row["id"])
+                        connection.execute(change.values(row))
+
+    def test_covalent_still_reads_whole_rows_to_change_a_status(self):
+        source = inspect.getsource(electron.update_sync)
+        self.assertIn("get_result_object(dispatch_id, bare=True)", source)
+
+    def test_a_change_of_a_task(self):
+        at = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+        own = mock.Mock(side_effect=AssertionError("Covalent's own was asked"))
+        kinds = [
+            (RESULT_STATUS.COMPLETED, {"end_time": at}),
+            (RESULT_STATUS.FAILED, {"start_time": at, "end_time": at}),
+            (RESULT_STATUS.CANCELLED, {}),
+            (RESULT_STATUS.RUNNING, {"start_time": at}),
+            (RESULT_STATUS.DISPATCHING, {}),
+        ]
+        for status, news in kinds:
+            with self.subTest(str(status)):
+                ours = functools.partial(queries.update_sync, own)
+                found = self.changed(ours, 1, status, **news)
+                self.assertEqual(found, self.changed(electron.update_sync, 1, status, **news))
+                self.assertEqual(found[0], status != RESULT_STATUS.RUNNING)
+
+    def test_a_task_that_has_ended_stays_so(self):
+        result = generate_node_result(0, status=RESULT_STATUS.RUNNING)
+        self.assertFalse(queries.update_sync(mock.Mock(), "w", result))
+        self.assertFalse(electron.update_sync("w", result))
+
+    def test_the_changes_that_covalent_makes_itself(self):
+        tasks = models.Electron.__table__
+        named = tasks.update().where(tasks.c.name == "w1")
+        completed = generate_node_result(1, status=RESULT_STATUS.COMPLETED)
+        for row, result in (
+            ({}, generate_node_result(1, status=RESULT_STATUS.FAILED, error="why")),
+            ({}, generate_node_result(7, status=RESULT_STATUS.FAILED)),
+            ({"type": "sublattice"}, completed),
+            ({"name": f"{postprocess_prefix}x"}, completed),
+        ):
+            own = mock.Mock()
+            with workflow_db.engine.begin() as connection:
+                connection.execute(named.values(status="RUNNING", **row))
+            try:
+                queries.update_sync(own, "w", result)
+            finally:
+                with workflow_db.engine.begin() as connection:
+                    back = tasks.update().where(tasks.c.status == "RUNNING")
+                    before = {"status": "COMPLETED", "type": "function", "name": "w1"}
+                    connection.execute(back.values(before))
+            own.assert_called_once_with("w", result)
 
     def test_what_covalent_answers_itself(self):
         own = mock.Mock()
