@@ -5,7 +5,8 @@
 
 The first prints the seconds in which the workers register, those that the workflow takes, those from
 its dispatch until its client has all results, and the first and the last of Dask alone with the same
-tasks and as many workers; the second the seconds of a workflow of a task that makes a value, on one
+tasks and as many workers; before that, each worker has had a short task, as what it loads for its first
+would be loaded by a hundred machines, and not by this one; the second the seconds of a workflow of a task that makes a value, on one
 machine, and of one that reads it, on another; those until its client has the value, too; the first of
 the server's own workers, which share its disk; the seconds of Dask alone; and how many times the value
 the server and its scheduler have in memory afterwards.
@@ -137,8 +138,10 @@ async def alone(folder, count, labels=()):
 
 async def tasks_alone(folder, workers, count, seconds):
     async with alone(folder, workers) as (client, registered):
-        begin = time.monotonic()
-        await client.gather([client.submit(time.sleep, seconds, pure=False) for _ in range(count)])
+        for number, length in ((workers, 0), (count, seconds)):
+            begin = time.monotonic()
+            sleeping = [client.submit(time.sleep, length, pure=False) for _ in range(number)]
+            await client.gather(sleeping)
         return registered, time.monotonic() - begin
 
 
@@ -152,7 +155,8 @@ def run(server, tasks):
 def tasks(workers, count, seconds):
     with started() as (server, folder):
         with fleet(server, folder, workers) as registered:
-            taken = run(server, SLEEP.format(seconds=seconds, count=count))
+            for number, length in ((workers, 0), (count, seconds)):
+                taken = run(server, SLEEP.format(seconds=length, count=number))
         server.stop()
         return registered, *taken, *asyncio.run(tasks_alone(folder, workers, count, seconds))
 
