@@ -29,6 +29,8 @@ from covalent.executor.utils import wrappers
 
 # Bytes of a pickle that are written in base 64 at once: a multiple of 3, of which it makes 4.
 STEP = 3 * 2**20
+# Those that are read at once: as they are copied then, they are few enough for the processor's cache.
+READ_STEP = 3 * 2**15
 # Bytes that pickle reads at once, unless it needs more.
 BUFFER = 2**16
 deserialize = wrappers.deserialize_node_asset
@@ -125,7 +127,7 @@ class _FromBase64(io.RawIOBase):
             if not self._rest:
                 if not self._text:
                     break
-                step = min(STEP, -(-(size - at) // 3) * 3) // 3 * 4
+                step = min(READ_STEP, -(-(size - at) // 3) * 3) // 3 * 4
                 self._rest = memoryview(binascii.a2b_base64(self._text[:step]))
                 self._text = self._text[step:]
             count = min(size - at, len(self._rest))
