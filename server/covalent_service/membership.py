@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import dask.config
@@ -68,7 +69,8 @@ class Membership:
         await self._stay()
         self._notifier.send("STOPPING=1\nSTATUS=stopping")
         closing = (nanny.close(reason="stopped") for nanny in self._nannies)
-        await asyncio.wait_for(asyncio.gather(*closing), CLOSE_TIMEOUT)
+        with suppress(asyncio.TimeoutError):  # what is left ends with this process
+            await asyncio.wait_for(asyncio.gather(*closing), CLOSE_TIMEOUT)
 
     async def _ask_to_come_in(self) -> None:
         """The server looks at the environment, and whether it reaches this machine."""

@@ -438,6 +438,15 @@ class Life(FleetCase):
         self.assertEqual(worker.process.wait(20), 0, worker.output)
         wait_for(lambda: self.server.state("w4") == "gone")
 
+    def test_stopped_it_ends_what_does_not_end_by_itself(self):
+        worker = self.added("w6")
+        timeout = "CLOSE_TIMEOUT = 10"
+        worker.launcher = self.changed_launcher("membership.py", timeout, "CLOSE_TIMEOUT = 0")
+        worker.join(self.server)
+        worker.process.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.process.wait(20), 0, worker.output)
+        self.assertNotIn("Traceback", worker.output)
+
     def test_a_drain_by_either_side_ends_what_runs_and_starts_nothing(self):
         folder = self.server.published / "draining"
         folder.mkdir()
