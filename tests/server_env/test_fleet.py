@@ -404,11 +404,12 @@ class Life(FleetCase):
         self.assertEqual(self.result(dispatch), self.homes(self.first))
 
     def test_a_process_that_is_killed_leaves_nothing_of_its_task(self):
+        of_others = set(self.scratch())
         dispatch, go = self.held()
         processes = go.with_suffix(".processes")
         self.addCleanup(go.touch)
         wait_for(lambda: processes.is_file() and processes.read_text(), 30)
-        (before,) = self.scratch()
+        (before,) = set(self.scratch()) - of_others
         os.kill(int(processes.read_text()), signal.SIGKILL)
         wait_for(lambda: len(processes.read_text().splitlines()) == 2, 30)  # it has begun again
         self.assertFalse(before.exists())
