@@ -52,6 +52,8 @@ SHARED_BY_WORKERS = ["distributed.nanny", "networkx", "pydantic", "requests"]
 # The names that Covalent's Dask executor gives, in a folder that a client may have chosen.
 MADE_BY_DASK = re.compile(r"(result|stdout|stderr)_[0-9a-f-]{36}-\d+\.(pkl|txt)")
 READ_BY_DASK = re.compile(r"asset_[0-9a-f-]{36}-\d+_.+\.pkl")
+# Bytes from which on a copy takes longer than it takes to think of two names for one file.
+WORTH_A_NAME = 2**20
 # Characters of a failed command's output that are shown: its end, where the reason stands.
 OUTPUT_LIMIT = 4000
 
@@ -355,8 +357,8 @@ def plain_copies(asset: Any) -> None:
 def files_have_two_names(asset: Any) -> None:
     """Covalent copies each file that a Dask task reads or made, of any size.
 
-    It is the workflow's file by another name: tasks only read the one, and write the other anew. For a
-    redispatch, Covalent copies what a task made once more.
+    A large one is the workflow's file by another name: tasks only read the one, and write the other
+    anew. For a redispatch, Covalent copies what a task made once more.
     """
     copy = asset.cp
 
@@ -375,8 +377,11 @@ def files_have_two_names(asset: Any) -> None:
 
 
 def _may_be_one(old: str, new: str) -> bool:
+    status = os.stat(old)
+    if status.st_size < WORTH_A_NAME:
+        return False
     if MADE_BY_DASK.fullmatch(os.path.basename(old)):
-        return os.stat(old).st_nlink == 1  # not handed over yet
+        return status.st_nlink == 1  # not handed over yet
     return bool(READ_BY_DASK.fullmatch(os.path.basename(new)))
 
 

@@ -252,6 +252,9 @@ class FilesWithTwoNames(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.asset = types.SimpleNamespace(cp=asset.cp)
+        small = mock.patch.object(adjustments, "WORTH_A_NAME", len("content") - 2)
+        small.start()
+        self.addCleanup(small.stop)
 
     def passed(self, old, new, content="content"):
         """Whether both names are of one file afterwards."""
@@ -303,8 +306,9 @@ class FilesWithTwoNames(unittest.TestCase):
         # It begins with what Covalent calls a copy of the file to itself.
         self.assertTrue(self.passed(self.MADE, "output.pkl"))
 
-    def test_any_other_file_is_copied(self):
+    def test_any_other_file_is_copied_and_a_small_one(self):
         adjustments.files_have_two_names(self.asset)
+        self.assertFalse(self.passed(self.MADE, "small.pkl", "1"))
         self.assertFalse(self.passed("output.pkl", "copy.pkl"))
 
     def test_on_another_file_system_they_are_copied(self):

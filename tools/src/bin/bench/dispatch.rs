@@ -138,10 +138,15 @@ fn both(machine: &Machine, what: &str, shape: [u32; 2]) -> Result<f64> {
     Ok(cpu)
 }
 
-/// Has both begin with a database of that many finished workflows.
+/// Has both begin with a database of that many finished workflows, all like the sample.
 fn full_databases(machine: &Machine) -> Result<()> {
+    machine
+        .script("systemctl stop covalent own; rm \"$@\"")
+        .arguments([DATABASE, OWN_DATABASE])
+        .ok()?;
+    start_both(machine)?;
     for service in [OURS, OWN] {
-        service.dispatch(machine)?; // the one that they are made of
+        service.dispatch(machine)?;
     }
     machine.ok("systemctl stop covalent own")?;
     fill(machine, "covalent", DATABASE)?;
