@@ -71,7 +71,7 @@ def for_worker(task: Any) -> Any:
         return spec
     (job,) = spec.args
     try:
-        contents = [Path(path).read_bytes() for path in job.sources()]
+        contents = [parcel.content(path) for path in job.sources()]
     except OSError as error:
         return Task(task.key, fail, f"the task's files: {error}")
     return Task(task.key, run_apart, job, Parcel(contents))

@@ -1,11 +1,14 @@
 """Bytes on their way between the server and a worker: neither copied nor interpreted on it."""
 
+import mmap
+import os
 import pickle
 from typing import Any
 
 from distributed.protocol.serialize import register_serialization_family
 
 PIECE = 2**25  # bytes; Dask's limit (`distributed.comm.shard`) is 2**26
+MAPPED = 2**20  # bytes from which on a file is not copied into memory to be sent
 FAMILY = "parcel"  # Dask's name for a way to pack results
 
 
@@ -31,6 +34,14 @@ def pieces(path: str) -> list[bytes]:
         while piece := file.read(PIECE):
             found.append(piece)
     return found
+
+
+def content(path: str) -> Any:
+    """What is in a file, which the kernel reads where it is sent, if it is large."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < MAPPED:
+            return file.read()
+        return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
 
 
 def _size(piece: Any) -> int:

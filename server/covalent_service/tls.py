@@ -5,6 +5,7 @@ server, a worker, or somebody who gives them work.
 """
 
 import asyncio
+import mmap
 import ssl
 import time
 from collections.abc import Callable
@@ -24,8 +25,18 @@ HANDSHAKE_TIMEOUT = 10  # seconds; a whole one takes milliseconds
 # Seconds until the same peer's refusal is worth another line: a worker tries again every few seconds.
 REPEAT = 60
 
+# Bytes from which on memory comes from the kernel, and not from Python.
+LARGE = 2**20
+
 # Whether this peer, at this address if it was connected to, may be talked to.
 Allowed = Callable[[Peer, str], bool]
+
+
+def fresh_memory(size: int) -> memoryview:
+    """What is read goes there. Where there is no NumPy, Dask fills it with zeros first."""
+    if size < LARGE:
+        return memoryview(bytearray(size))
+    return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Backend(tcp.TLSBackend):
@@ -39,6 +50,7 @@ class Backend(tcp.TLSBackend):
     def register(self) -> None:
         """Have Dask use it in this process."""
         registry.backends[SCHEME] = self
+        tcp.host_array = fresh_memory
 
     def comm(self, stream: Any, *arguments: Any) -> Any:
         """A connection that we made."""

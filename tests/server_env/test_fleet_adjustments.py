@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import mmap
 import pickle
 import re
 import socket
@@ -28,6 +29,7 @@ from covalent_dispatcher._service import app_dask
 from dask._task_spec import Task
 from distributed import Client, Scheduler, Worker, nanny
 from distributed.comm import listen
+from distributed.protocol import utils
 from distributed.protocol.serialize import Serialized, deserialize, serialize
 from distributed.security import Security
 
@@ -38,6 +40,7 @@ from covalent_service import (
     dask_executor,
     parcel,
     plain,
+    tls,
     waiting,
 )
 from covalent_service.certificates import Identity
@@ -407,6 +410,14 @@ class Carrying(unittest.TestCase):
         self.assertIs(spec.func, carry.run_apart)
         self.assertEqual(spec.args[1].pieces, [b"content"])
 
+    def test_a_large_file_is_not_read_into_memory_before_it_is_sent(self):
+        content = bytes(parcel.MAPPED) + b"end"
+        (self.folder / "in").write_bytes(content)
+        (sent,) = carry.for_worker(self.task("tls")).args[1].pieces
+        self.assertIsInstance(sent, mmap.mmap)
+        (self.folder / "in").unlink()
+        self.assertEqual(pickle.loads(pickle.dumps(Parcel([sent]), 5)).pieces, [content])
+
     def test_files_that_are_gone_fail_the_task_and_nothing_else(self):
         spec = carry.for_worker(self.task("tls"))
         with self.assertRaisesRegex(OSError, "the task's files: .*No such file"):
@@ -488,6 +499,21 @@ class Certificates(unittest.TestCase):
             (published / "server.key").unlink()
             with self.assertRaises(FileNotFoundError):
                 identity.context(ssl.PROTOCOL_TLS_SERVER)
+
+
+class Memory(unittest.TestCase):
+    """Into which a large message is read."""
+
+    def test_dask_still_fills_it_with_zeros(self):
+        self.assertIn("return memoryview(bytearray(n))", inspect.getsource(utils))
+
+    def test_comes_from_the_kernel_if_it_is_large(self):
+        for size, kind in ((0, bytearray), (5, bytearray), (tls.LARGE, mmap.mmap)):
+            memory = tls.fresh_memory(size)
+            self.assertIsInstance(memory.obj, kind)
+            self.assertEqual(bytes(memory), bytes(size))
+            memory[:] = b"x" * size
+            self.assertFalse(memory.readonly)
 
 
 class Conversations(unittest.TestCase):
