@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from ipaddress import ip_address
 from multiprocessing.connection import wait
 from threading import Lock, Thread, Timer
@@ -44,6 +45,9 @@ from covalent_service.unproven import Unproven
 
 # Seconds in which the request of a connection that was just accepted arrives.
 SETTLING = 0.1
+# Seconds from one process's end to another's when both are told: systemd tells all of a unit's that is
+# masked while it runs, since it has forgotten the unit's KillMode= by then.
+TOLD_APART = 1
 # Seconds that open requests get at the end: the UI's long poll alone would take 25.
 REQUESTS_TIMEOUT = 2
 # Seconds for the whole stop. Local workflows are cancelled at once; remote executors
@@ -251,6 +255,7 @@ class _Service:
     def _watch(self, cluster: Any) -> None:
         """Without its cluster the server takes workflows and never runs them."""
         wait([cluster.ended])
+        time.sleep(TOLD_APART)
         if not self._server.should_exit:
             self._fail(f"the Dask cluster is gone: {cluster.last_words()}")
 

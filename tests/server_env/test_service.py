@@ -510,6 +510,13 @@ class Stopping(unittest.TestCase):
             self.assertIn("the Dask cluster is gone", server.output)
             self.assertIn("SIGKILL", server.output)
 
+    def test_with_its_cluster_which_hears_of_it_first(self):
+        with Served() as server:
+            server.start()
+            psutil.Process(server.process.pid).children()[0].terminate()
+            time.sleep(0.3)
+            self.assertEqual(server.stop()[0], 0, server.output)
+
 
 class Refusing(unittest.TestCase):
     def test_busy_port_leaves_the_running_server_alone(self):
