@@ -86,10 +86,17 @@ pub fn compare() -> Result<()> {
 /// What the script says of this many.
 fn measure<const N: usize>(machine: &Machine, what: &str, amounts: &[u32]) -> Result<[f64; N]> {
     let amounts: Vec<String> = amounts.iter().map(u32::to_string).collect();
+    let command = [
+        PYTHON,
+        "-W",
+        "ignore",
+        "/bench/measure.py",
+        "/project",
+        what,
+    ];
     let said = machine
-        .script("\"$1\" -W ignore /bench/measure.py /project \"${@:2}\"")
-        .arguments([PYTHON, what])
-        .arguments(&amounts)
+        .script("exec \"$@\"")
+        .arguments(command.map(String::from).into_iter().chain(amounts.clone()))
         .user("alice")
         .limit(LIMIT)
         .ok()
