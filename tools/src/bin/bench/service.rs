@@ -62,7 +62,7 @@ impl Service {
         let port = self.port.to_string();
         let said = machine
             .script("python3 -I /bench/service/answers.py \"$@\"")
-            .arguments([&port, "systemctl", verb, self.unit])
+            .arguments([&port, self.unit, verb])
             .ok()?;
         said.trim()
             .parse()

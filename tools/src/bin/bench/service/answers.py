@@ -1,6 +1,7 @@
-"""How long a command leaves a server silent: answers.py PORT COMMAND...
+"""How long a unit takes to start or restart: answers.py PORT UNIT VERB
 
-Prints the seconds from the command's start to the first answer after the silence that it makes.
+Prints the seconds from `systemctl VERB UNIT` to the first answer of the process that it starts. Not to the
+first answer after a silence: who asks a server that keeps its port waits, and notices no restart.
 """
 
 import http.client
@@ -15,7 +16,7 @@ INTERVAL = 0.02  # seconds between two questions
 
 
 def answers(port):
-    connection = http.client.HTTPConnection("localhost", port, timeout=5)
+    connection = http.client.HTTPConnection("localhost", port, timeout=LIMIT)
     try:
         connection.request("GET", QUESTION)
         return connection.getresponse().status == 200
@@ -25,17 +26,22 @@ def answers(port):
         connection.close()
 
 
-def main(port, *command):
+def main_process(unit):
+    command = ["systemctl", "show", "--property=MainPID", "--value", unit]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main(port, unit, verb):
+    before = {"0", main_process(unit)}
     began = time.monotonic()
-    process = subprocess.Popen(command)
-    for wanted in (False, True):
-        while answers(int(port)) is not wanted:
-            if time.monotonic() - began > LIMIT:
-                sys.exit(f"{command} has not led to {wanted} within {LIMIT} s")
-            time.sleep(INTERVAL)
+    process = subprocess.Popen(["systemctl", verb, unit])
+    while main_process(unit) in before or not answers(int(port)):
+        if time.monotonic() - began > LIMIT:
+            sys.exit(f"systemctl {verb} {unit} has not led to an answer within {LIMIT} s")
+        time.sleep(INTERVAL)
     answered = time.monotonic() - began
     if process.wait(LIMIT):
-        sys.exit(f"{command} ended with {process.returncode}")
+        sys.exit(f"systemctl {verb} {unit} ended with {process.returncode}")
     print(answered)
 
 
