@@ -7,7 +7,15 @@ from covalent_dispatcher._core import dispatcher
 from covalent_dispatcher._dal import asset
 from covalent_dispatcher._dal.controller import Record
 
-from covalent_service import adjustments, connections, counters, manifests, queries, statements
+from covalent_service import (
+    adjustments,
+    connections,
+    copies,
+    counters,
+    manifests,
+    queries,
+    statements,
+)
 
 
 def raise_throughput(store: Any) -> None:
@@ -19,5 +27,5 @@ def raise_throughput(store: Any) -> None:
     dispatcher._workflow_run_cache = counters.Unresolved()
     dispatcher._task_group_cache = counters.Pending()
     adjustments.configuration_when_changed(_executor_manager)
-    adjustments.plain_copies(asset)
-    adjustments.files_have_two_names(asset)
+    copies.plain_copies(asset)
+    copies.files_have_two_names(asset)

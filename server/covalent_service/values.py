@@ -171,7 +171,7 @@ def _runner(write: Any, **names: Any) -> Any:
 
 
 def open_anew(path: str, mode: str = "r") -> Any:
-    """A file that was there may have another name (`adjustments.files_have_two_names`)."""
+    """A file that was there may have another name (`copies.files_have_two_names`)."""
     if mode.startswith("w"):
         with suppress(FileNotFoundError):
             os.remove(path)

@@ -22,7 +22,7 @@ from covalent_dispatcher._core.dispatcher_modules import caches
 from covalent_dispatcher._dal import asset, controller
 
 import records
-from covalent_service import adjustments, counters, statements, values
+from covalent_service import adjustments, copies, counters, statements, values
 from served import Served
 from test_connections import Database
 from test_service import wait_for
@@ -211,7 +211,7 @@ class PlainCopies(unittest.TestCase):
         self.folder = Path(folder.name)
         self.own = mock.Mock(wraps=asset.cp)
         self.asset = types.SimpleNamespace(cp=self.own)
-        adjustments.plain_copies(self.asset)
+        copies.plain_copies(self.asset)
 
     def copied(self, name):
         """Whether it is there afterwards, and Covalent was asked."""
@@ -234,7 +234,7 @@ class PlainCopies(unittest.TestCase):
             target = name if ":" in name else f"/folder/{name}"
             own = mock.Mock()
             adjusted = types.SimpleNamespace(cp=own)
-            adjustments.plain_copies(adjusted)
+            copies.plain_copies(adjusted)
             adjusted.cp("/source", target)
             own.assert_called_once_with("/source", target)
 
@@ -252,7 +252,7 @@ class FilesWithTwoNames(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.asset = types.SimpleNamespace(cp=asset.cp)
-        small = mock.patch.object(adjustments, "WORTH_A_NAME", len("content") - 2)
+        small = mock.patch.object(copies, "WORTH_A_NAME", len("content") - 2)
         small.start()
         self.addCleanup(small.stop)
 
@@ -268,7 +268,7 @@ class FilesWithTwoNames(unittest.TestCase):
     def test_covalent_still_names_files_so(self):
         about = {"dispatch_id": str(uuid.uuid4()), "task_group_id": 0}
         name = plugin.DaskExecutor().get_upload_uri(about, "node_1")
-        self.assertRegex(Path(name).name, adjustments.READ_BY_DASK)
+        self.assertRegex(Path(name).name, copies.READ_BY_DASK)
         send = inspect.getsource(plugin.DaskExecutor.send)
         for part, ending in (("result", "pkl"), ("stdout", "txt"), ("stderr", "txt")):
             self.assertIn(f'f"{part}_{{dispatch_id}}-{{node_id}}.{ending}"', send)
@@ -278,12 +278,12 @@ class FilesWithTwoNames(unittest.TestCase):
         self.assertFalse(self.passed("output.pkl", self.READ))
 
     def test_what_a_task_made_and_reads_has_two_names(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         self.assertTrue(self.passed(self.MADE, "new/output.pkl"))
         self.assertTrue(self.passed("new/output.pkl", self.READ))
 
     def test_a_name_that_is_taken_is_given_anew(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         self.assertTrue(self.passed("output.pkl", self.READ))
         kept = self.folder / "kept"
         os.link(self.folder / self.READ, kept)
@@ -291,7 +291,7 @@ class FilesWithTwoNames(unittest.TestCase):
         self.assertEqual(kept.read_text(), "content")
 
     def test_a_task_that_runs_again_changes_nothing_that_it_made_before(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         self.passed(self.MADE, "output.pkl")
         with values.open_anew(str(self.folder / self.MADE), "wb") as file:
             file.write(b"again")
@@ -300,25 +300,25 @@ class FilesWithTwoNames(unittest.TestCase):
             self.assertEqual(file.read(), "again")
 
     def test_a_redispatch_has_files_of_its_own(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         self.assertTrue(self.passed(self.MADE, "output.pkl"))
         self.assertFalse(self.passed(self.MADE, "redispatched/output.pkl"))
         # It begins with what Covalent calls a copy of the file to itself.
         self.assertTrue(self.passed(self.MADE, "output.pkl"))
 
     def test_any_other_file_is_copied_and_a_small_one(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         self.assertFalse(self.passed(self.MADE, "small.pkl", "1"))
         self.assertFalse(self.passed("output.pkl", "copy.pkl"))
 
     def test_on_another_file_system_they_are_copied(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         with mock.patch("os.link", side_effect=OSError(errno.EXDEV, "another file system")):
             self.assertFalse(self.passed(self.MADE, "output.pkl"))
             self.assertFalse(self.passed("output.pkl", self.READ))
 
     def test_a_file_that_is_missing_is_the_same_error(self):
-        adjustments.files_have_two_names(self.asset)
+        copies.files_have_two_names(self.asset)
         for old, new in ((self.MADE, "output.pkl"), ("output.pkl", self.READ)):
             with self.assertRaises(FileNotFoundError):
                 self.asset.cp(str(self.folder / old), str(self.folder / new))
