@@ -104,7 +104,7 @@ pub fn members(host: &Host) -> Result<Vec<Member>> {
         let path = entry.with_context(action)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.and_then(|name| name.strip_suffix(".crt")?.parse().ok());
-        // What is no name is a file that was being written.
+        // Skip anything not named after a worker, such as a file that was still being written.
         if let Some(name) = name {
             let certificate = read(&path, Certificate::from_pem)?;
             members.push(Member { name, certificate });
