@@ -4,13 +4,17 @@
 //! They come by way of both machines' accounts, which tasks share. So the server's root signs them
 //! with the key of the fleet's authority, and the worker's root believes nothing else. The text
 //! begins with a comment, as no certificate does: what is signed for one can't stand for the other.
+//! Its next line says when it was made, so that nobody brings an older one back: one with a package
+//! that was replaced for its faults, say.
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 
 use super::generation::Generation;
 use super::requirement::{self, Pin, pins};
@@ -23,6 +27,9 @@ use crate::unprivileged;
 
 /// How the text begins.
 const HEAD: &str = "# Packages of the server's environment, for its workers (covalentctl).\n";
+
+/// How its second line begins; a time in RFC 3339 follows.
+const MADE: &str = "# made: ";
 
 /// How its last line begins; the signature of all before it follows in base64.
 const SIGNATURE: &str = "# signature: ";
@@ -41,19 +48,20 @@ pub fn compose(
     before: Option<&str>,
     progress: &Progress,
 ) -> Result<String> {
-    let text = unsigned(host, progress)?;
+    let packages = packages(host, progress)?;
     let is_it = |before: &&str| {
-        signed_part(before, authority.certificate()).is_ok_and(|signed| signed == text)
+        signed_part(before, authority.certificate()).is_ok_and(|signed| signed.packages == packages)
     };
     if let Some(before) = before.filter(is_it) {
         return Ok(before.into());
     }
+    let text = format!("{HEAD}{MADE}{}\n{packages}", Timestamp::now());
     let signature = STANDARD.encode(authority.key().sign(text.as_bytes())?);
     Ok(format!("{text}{SIGNATURE}{signature}\n"))
 }
 
-fn unsigned(host: &Host, progress: &Progress) -> Result<String> {
-    let mut text = HEAD.to_string();
+fn packages(host: &Host, progress: &Progress) -> Result<String> {
+    let mut text = String::new();
     if let Some(active) = Generation::active(host) {
         let files = Files::find(host)?;
         let mut known = pins(
@@ -102,7 +110,7 @@ pub fn adopt(host: &Host, progress: &Progress) -> Result<()> {
         }
     };
     match genuine(host, &offered) {
-        Ok(lines) => keep(host, &lines),
+        Ok((made, entries)) => keep(host, made, &entries),
         Err(error) => {
             progress.warn(&format!(
                 "what came as the server's packages is not used: {error:#}"
@@ -120,26 +128,52 @@ fn is_missing(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The entries of the text, if the authority of this machine's fleet has signed it.
-fn genuine(host: &Host, text: &str) -> Result<String> {
+/// When the text was made, and its entries, if the authority of this machine's fleet has signed it
+/// and it is no older than what this machine has had.
+fn genuine(host: &Host, text: &str) -> Result<(Timestamp, String)> {
     let path = host.fleet().join("ca.crt");
     let authority = fs::read_to_string(&path);
     let authority = authority.with_context(|| format!("reading {}", path.display()))?;
     let authority = Certificate::from_pem(&authority)?;
     let signed = signed_part(text, &authority)?;
+    if let Some(newest) = newest(host)? {
+        ensure!(
+            signed.made >= newest,
+            "it was made at {:.0}, and this machine has had one of {newest:.0}; if the server's clock \
+             was wrong then: on the server, sudo covalentctl worker add NAME; here, sudo covalentctl join",
+            signed.made
+        );
+    }
     let shipped = pins(&RequirementFile::read(&host.shipped_lock())?.text);
-    entries(signed, &shipped)
+    Ok((signed.made, entries(signed.packages, &shipped)?))
+}
+
+/// When the newest list was made that this machine has had.
+fn newest(host: &Host) -> Result<Option<Timestamp>> {
+    let path = host.server_lock_made();
+    let text = file::read_text(&path)?;
+    text.map(|text| text.trim().parse())
+        .transpose()
+        .with_context(|| format!("{} is not a time", path.display()))
+}
+
+/// What the signature is for.
+struct Signed<'a> {
+    made: Timestamp,
+    packages: &'a str,
 }
 
 /// What stands before the signature, if that is the authority's.
-fn signed_part<'a>(text: &'a str, authority: &Certificate) -> Result<&'a str> {
+fn signed_part<'a>(text: &'a str, authority: &Certificate) -> Result<Signed<'a>> {
     let (signed, signature) = text.rsplit_once(SIGNATURE).context("it is not signed")?;
     let signature = STANDARD.decode(signature.trim()).unwrap_or_default();
-    ensure!(
-        signed.starts_with(HEAD) && authority.has_signed(signed.as_bytes(), &signature),
-        "it was not signed by the server's root"
-    );
-    Ok(signed)
+    let content = signed.strip_prefix(HEAD);
+    let content = content.filter(|_| authority.has_signed(signed.as_bytes(), &signature));
+    let content = content.context("it was not signed by the server's root")?;
+    let (first, packages) = content.split_once('\n').context("it has no lines")?;
+    let made = first.strip_prefix(MADE).and_then(|time| time.parse().ok());
+    let made = made.context("it does not say when it was made")?;
+    Ok(Signed { made, packages })
 }
 
 /// The entries, each of which has to be a version with hashes: no address, no option, no marker, and
@@ -182,17 +216,23 @@ fn is_hash(text: &str) -> bool {
         .is_some_and(|digits| digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
-/// Makes the entries part of what is wanted here. Without any, nothing is.
-fn keep(host: &Host, entries: &str) -> Result<()> {
-    let path = host.server_lock();
+/// Makes the entries part of what is wanted here, and lets in none that were made earlier. Without
+/// entries, nothing is wanted.
+fn keep(host: &Host, made: Timestamp, entries: &str) -> Result<()> {
+    file::make_folder(&host.state(), 0o755)?;
     if entries.is_empty() {
-        return file::remove(&path).map(drop);
+        file::remove(&host.server_lock())?;
+    } else {
+        replace(&host.server_lock(), entries)?;
     }
-    if file::read(&path)?.is_some_and(|there| there == entries.as_bytes()) {
+    replace(&host.server_lock_made(), &format!("{made}\n"))
+}
+
+fn replace(path: &Path, text: &str) -> Result<()> {
+    if file::read_text(path)?.is_some_and(|there| there == text) {
         return Ok(());
     }
-    file::make_folder(&host.state(), 0o755)?;
-    file::write(&path, entries.as_bytes(), 0o644)
+    file::write(path, text.as_bytes(), 0o644)
 }
 
 #[cfg(test)]
@@ -237,7 +277,11 @@ mod tests {
         }
 
         fn offer(&self, lines: &str, key: &Key) {
-            let text = format!("{HEAD}{lines}");
+            self.offer_of("2026-11-26T12:00:00Z", lines, key);
+        }
+
+        fn offer_of(&self, made: &str, lines: &str, key: &Key) {
+            let text = format!("{HEAD}{MADE}{made}\n{lines}");
             let signature = STANDARD.encode(key.sign(text.as_bytes()).unwrap());
             fs::write(
                 self.host.offered_lock(),
@@ -273,6 +317,28 @@ mod tests {
         assert_eq!(worker.adopted(), Some(line));
         worker.offer("", worker.authority.key());
         assert_eq!(worker.adopted(), None);
+    }
+
+    #[test]
+    fn an_older_list_is_not_brought_back() {
+        let worker = Worker::new();
+        let key = worker.authority.key();
+        let [old, new] = ["2.4.5", "2.4.6"].map(|it| format!("numpy=={it} {}\n", hash('0')));
+        worker.offer_of("2026-11-26T12:00:00.1Z", &old, key);
+        assert_eq!(worker.adopted().as_ref(), Some(&old));
+        let offered = fs::read_to_string(worker.host.offered_lock()).unwrap();
+        worker.offer_of("2026-11-26T12:00:00.2Z", &new, key);
+        assert_eq!(worker.adopted().as_ref(), Some(&new));
+        fs::write(worker.host.offered_lock(), &offered).unwrap();
+        assert_eq!(worker.adopted().as_ref(), Some(&new));
+        // Not while none is wanted, either.
+        worker.offer_of("2026-11-26T12:00:01Z", "", key);
+        assert_eq!(worker.adopted(), None);
+        fs::write(worker.host.offered_lock(), &offered).unwrap();
+        assert_eq!(worker.adopted(), None);
+        // The same is taken by a machine that has had no newer one.
+        fs::remove_file(worker.host.server_lock_made()).unwrap();
+        assert_eq!(worker.adopted().as_ref(), Some(&old));
     }
 
     #[test]

@@ -78,12 +78,14 @@ fn certificate(path: &Path) -> Result<Certificate> {
     })
 }
 
-/// Makes this machine what the token says.
+/// Makes this machine what the token says. It takes any list of this server's packages at first:
+/// another server's are no older or newer than these, and a clock may have been put right.
 pub fn join(host: &Host, token: &Token, _turn: &Turn) -> Result<()> {
     let folder = host.fleet();
     file::make_folder(&folder, 0o755)?;
     // While it is not there, this machine is joined to no server: nobody sees parts of two.
     file::remove(&folder.join(CERTIFICATE))?;
+    file::remove(&host.server_lock_made())?;
     let variables = format!(
         "# By covalentctl join.\n{SERVER_VARIABLE}={}\n{NAME_VARIABLE}={}\n",
         token.server, token.name
@@ -103,7 +105,11 @@ pub fn join(host: &Host, token: &Token, _turn: &Turn) -> Result<()> {
 pub fn leave(host: &Host, _turn: &Turn) -> Result<()> {
     let names = [CERTIFICATE, KEY, AUTHORITY];
     let mut paths: Vec<PathBuf> = names.iter().map(|name| host.fleet().join(name)).collect();
-    paths.extend([host.membership(), host.server_lock()]);
+    paths.extend([
+        host.membership(),
+        host.server_lock(),
+        host.server_lock_made(),
+    ]);
     paths
         .iter()
         .try_for_each(|path| file::remove(path).map(drop))

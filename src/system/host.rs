@@ -181,6 +181,11 @@ impl Host {
         self.path("/var/lib/covalentctl/server.lock")
     }
 
+    /// When the newest list of them was made that this machine has had.
+    pub fn server_lock_made(&self) -> PathBuf {
+        self.path("/var/lib/covalentctl/server.lock.made")
+    }
+
     /// The file by which HAProxy lets other machines in; only the package covalent-https has it.
     pub fn https_configuration(&self) -> PathBuf {
         self.path("/usr/share/covalent/https.cfg")

@@ -390,10 +390,18 @@ fn the_servers_packages_are_the_workers_if_its_root_has_signed_them() {
     // And they are no more once the server has none.
     server.ok(&["remove", "numpy"]);
     server.ok(&["apply", "--at-start"]);
-    let lock = text(&server, &format!("{PUBLISHED}/server.lock"));
-    worker.write("run/covalent/server.lock", &lock);
+    let newer = text(&server, &format!("{PUBLISHED}/server.lock"));
+    worker.write("run/covalent/server.lock", &newer);
     worker.ok(&["apply", "--at-start"]);
     assert_eq!(worker.packages(), ["covalent-0.240.0"]);
+    // Nobody brings them back with the list of before, which was signed as well.
+    worker.write("run/covalent/server.lock", &lock);
+    let said = worker.ok(&["apply", "--at-start"]);
+    assert!(said.contains("this machine has had one of"), "{said}");
+    assert_eq!(worker.packages(), ["covalent-0.240.0"]);
+    assert!(join(&worker, &add(&server, "gpu1")).status.success());
+    worker.ok(&["apply", "--at-start"]);
+    assert_eq!(worker.packages(), ["covalent-0.240.0", "numpy-1.0"]);
 }
 
 #[test]

@@ -50,9 +50,9 @@ ALLOWED = {
         "/run/covalent, where no systemd makes it; the packages' version, in /usr/share",
     ),
     "environment/server_lock.rs": (
-        5,
-        "the fleet's authority in /etc, and root's own lock in /var/lib/covalentctl; what the account "
-        "offers is read through the door",
+        6,
+        "the fleet's authority in /etc, and root's own lock and its time in /var/lib/covalentctl; what the "
+        "account offers is read through the door",
     ),
     "adoption/in_place.rs": (
         2,
