@@ -30,13 +30,12 @@ pub fn compare() -> Result<()> {
     let version = files(&in_project("dist"), &["deb", "rpm"])?;
     let mut taken = Vec::new();
     for size in SIZES {
-        let tree = folder
-            .path()
-            .join(format!("of-{size}"))
-            .display()
-            .to_string();
+        let name = format!("of-{size}");
+        let tree = folder.path().join(&name).display().to_string();
+        // One address is published from one tree.
+        let address = format!("https://localhost/{name}/");
         let held: Vec<PathBuf> = packages.iter().flat_map(|of| of[..size].to_vec()).collect();
-        publish(&["--address", "https://localhost/", &tree], &held)?;
+        publish(&["--address", &address, &tree], &held)?;
         let step = time("add a version of covalent and covalent-wheels", || {
             publish(&[&tree], &version)
         })?;
@@ -105,7 +104,8 @@ fn run(command: &mut Command) -> Result<()> {
     let output = command.output()?;
     ensure!(
         output.status.success(),
-        "{command:?}: {}",
+        "{}: {}",
+        command.get_program().display(),
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
