@@ -47,7 +47,7 @@ def _work(notifier: Notifier) -> int:
 def _follow(settings: WorkerSettings, notifier: Notifier) -> int:
     from covalent_service.certificates import Identity
     from covalent_service.membership import Different, Lost, Membership
-    from covalent_service.reach import Waiting, own_address
+    from covalent_service.reach import Waiting, contact, own_address
 
     identity = Identity.of(settings.folder, "worker")
     lock = settings.run_dir / LOCK
@@ -55,7 +55,7 @@ def _follow(settings: WorkerSettings, notifier: Notifier) -> int:
     while True:
         try:
             address = own_address(settings.server, settings.name, identity)
-            member = Membership(settings, settings.address or address, notifier)
+            member = Membership(settings, settings.address or contact(address), notifier)
             asyncio.run(member.last())
             return 0
         except Different as different:

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from ipaddress import ip_address
 
 from covalent_service.certificates import SERVER, Identity, Peer
 
@@ -69,3 +70,15 @@ def own_address(server: str, name: str, identity: Identity) -> str:
         raise Waiting(f"the name {host} is not known here") from None
     except OSError as error:
         raise Waiting(error.strerror or str(error) or type(error).__name__) from None
+
+
+def contact(address: str) -> str:
+    """The same address, if the server can connect to it without naming an interface."""
+    found = ip_address(address)
+    if found.version == 6 and found.is_link_local:
+        raise Waiting(
+            f"this machine reaches it from {found}, a link-local address, which the server cannot "
+            "connect to: name another address of the server (COVALENT_SERVER) or of this machine "
+            "(COVALENT_WORKER_ADDRESS) in /etc/covalent/worker.env"
+        )
+    return address

@@ -110,6 +110,10 @@ def _resources(text: str) -> dict[str, float]:
 
 def _address(text: str) -> str:
     try:
-        return str(ip_address(text.strip("[]")))
+        address = ip_address(text.strip("[]"))
+        is_usable = address.version == 4 or not address.is_link_local
     except ValueError:
-        raise ValueError("an IP address of this machine") from None
+        is_usable = False
+    if is_usable:
+        return str(address)
+    raise ValueError("an IP address of this machine, and none that is link-local (fe80::)")

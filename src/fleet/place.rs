@@ -36,7 +36,7 @@ impl FromStr for Place {
 
     /// Reads `HOST`, `HOST:PORT`, `ADDRESS`, `[IPV6]:PORT`.
     fn from_str(text: &str) -> Result<Place, String> {
-        if text.parse::<Ipv6Addr>().is_ok() {
+        if ipv6(text).is_some() {
             return Place::new(text, DEFAULT_PORT);
         }
         match text.rsplit_once(':') {
@@ -59,6 +59,11 @@ impl Place {
         let is_name = (1..=LONGEST).contains(&host.len())
             && host.chars().all(is_word)
             && host.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if ipv6(host).is_some_and(|address| address.is_unicast_link_local()) {
+            return Err(format!(
+                "{host} is a link-local address, which each machine reaches by an interface of its own"
+            ));
+        }
         if !is_name && host.parse::<Ipv6Addr>().is_err() {
             return Err(format!("{host:?} is neither a name nor an address"));
         }
@@ -91,6 +96,12 @@ impl Place {
             _ => Ok(place),
         }
     }
+}
+
+/// The address that a text is, with the interface behind it or without (RFC 4007, 11).
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse().ok()
 }
 
 fn unusable(why: &str) -> anyhow::Error {
@@ -173,6 +184,8 @@ mod tests {
         ] {
             bad.parse::<Place>().unwrap_err();
         }
+        let said = "2001:db8::1%eth0".parse::<Place>().unwrap_err();
+        assert!(said.contains("neither a name nor an address"), "{said}");
     }
 
     #[test]
@@ -190,6 +203,10 @@ mod tests {
         ] {
             let said = place(given).unwrap_err().to_string();
             assert!(said.contains("leads every machine to itself"), "{said}");
+        }
+        for given in ["fe80::1", "fe80::1%eth0", "[fe80::1]:5", "[fe80::1%eth0]:5"] {
+            let said = place(given).unwrap_err().to_string();
+            assert!(said.contains("is a link-local address"), "{said}");
         }
         assert_eq!(
             canonical("server", "127.0.1.1  server.example.org server\n").as_deref(),

@@ -50,6 +50,8 @@ class Values(unittest.TestCase):
             ("COVALENT_WORKER_MEMORY", "8 gigabytes"),
             ("COVALENT_WORKER_RESOURCES", "GPU"),
             ("COVALENT_WORKER_ADDRESS", "gpu1"),
+            ("COVALENT_WORKER_ADDRESS", "fe80::1"),
+            ("COVALENT_WORKER_ADDRESS", "[fe80::1%eth0]"),
             ("COVALENT_WORKER_PORTS", "48010"),
             ("COVALENT_WORKER_PORTS", "48110-48010"),
             ("COVALENT_WORKER_PORTS", "65000-70000"),

@@ -188,7 +188,7 @@ mod tests {
                 &WORKER,
                 "COVALENT_WORKER_ADDRESS",
                 &["192.0.2.2", "2001:db8::1"],
-                &["gpu1"],
+                &["gpu1", "fe80::1", "fe80::1%eth0"],
             ),
             (&WORKER, "COVALENT_WORKER_PROCESSES", &["8"], &["0", "all"]),
             (

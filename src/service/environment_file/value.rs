@@ -32,7 +32,7 @@ pub enum Value {
     Ports,
     /// Names with what each process has of them: `GPU=1`, separated by commas.
     Resources,
-    /// An address (IP).
+    /// An address (IP) that other machines connect to.
     Address,
     /// Addresses of IPv4 and IPv6, separated by commas.
     Addresses,
@@ -70,7 +70,9 @@ impl Value {
             }
             Value::Ports => Some("two ports such as 48010-48109, the smaller one first"),
             Value::Resources => Some("names with numbers, such as GPU=1"),
-            Value::Address => Some("an IP address of this machine"),
+            Value::Address => {
+                Some("an IP address of this machine, and none that is link-local (fe80::)")
+            }
             Value::Addresses => Some("addresses of this machine, separated by commas"),
             Value::Names => Some("names of hosts or addresses, separated by commas"),
             Value::Text | Value::Discouraged(_) => None,
@@ -91,7 +93,7 @@ impl Value {
             Value::Place => is_place(value),
             Value::Ports => is_range(value),
             Value::Resources => value.split(',').all(is_resource),
-            Value::Address => is_address(value.trim_matches(['[', ']'])),
+            Value::Address => is_contact(value.trim_matches(['[', ']'])),
             Value::Addresses => each(value, is_address),
             Value::Names => each(value, |one| is_address(one) || is_host_name(one)),
             Value::Text | Value::Discouraged(_) => true,
@@ -118,6 +120,14 @@ pub fn is_host_name(text: &str) -> bool {
 
 fn is_address(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
+}
+
+/// Whether others can connect to it, who do not know by which of their interfaces.
+fn is_contact(text: &str) -> bool {
+    match text.parse() {
+        Ok(IpAddr::V6(address)) => !address.is_unicast_link_local(),
+        address => address.is_ok(),
+    }
 }
 
 /// What may stand behind a number of seconds.
