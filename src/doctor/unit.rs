@@ -27,6 +27,9 @@ const EMPTY_IS_STRICT: [&str; 2] = ["CapabilityBoundingSet", "AmbientCapabilitie
 const WEAK: [&str; 3] = ["", "no", "default"];
 const STRICT: [&str; 2] = ["full", "strict"];
 
+/// What systemctl(1) shows in the place of a path with a space in it.
+const UNPRINTABLE: &str = "[unprintable]";
+
 const NO_SYSTEMD: &str = "systemd is not running";
 
 /// Whether the service runs.
@@ -146,8 +149,12 @@ pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> 
     }
 }
 
-/// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)).
+/// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)). None where one of
+/// the folders is not shown: it may be the one that the path is in.
 fn outside<'a>(folders: &str, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+    if folders.contains(UNPRINTABLE) {
+        return Vec::new();
+    }
     let folders = folders.split_whitespace();
     let folders: Vec<&str> = folders
         .map(|folder| folder.trim_start_matches(['-', '+']))
@@ -198,6 +205,7 @@ mod tests {
         let paths = ["/a/x", "/ab", "/b"].map(PathBuf::from);
         assert_eq!(outside("-/a /b", &paths), [&paths[1]]);
         assert_eq!(outside("", &paths).len(), 3);
+        assert!(outside("/a [unprintable]", &paths).is_empty());
     }
 
     #[test]
