@@ -57,6 +57,8 @@ pub(super) fn in_force(host: &Host) -> Vec<String> {
     let paths = ["FragmentPath", "DropInPaths"].map(|name| shown.get(name).map(String::as_str));
     let paths = paths.into_iter().flatten().flat_map(str::split_whitespace);
     let texts: Vec<String> = paths
+        // systemctl(1) shows no path with a space in it, but a word that is a name in the caller's folder.
+        .filter(|path| path.starts_with('/'))
         .filter_map(|path| fs::read_to_string(path).ok())
         .collect();
     let text = match texts.first() {
