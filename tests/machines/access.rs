@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use machine::packages::{PYTHON, builder, installed, wait_for_answer};
+use machine::packages::{PYTHON, builder, installed, journal, wait_for_answer};
 use machine::{ADDRESS, Machine, wait_until};
 
 /// All kinds of workflows, on two busy cores.
@@ -83,7 +83,7 @@ fn clients_elsewhere_get_in_by_ssh() -> Result<()> {
     ensure!(passed == kinds.lines().count(), "{passed}");
 
     // The account is the one that logged in there.
-    let journal = server.ok("journalctl --no-pager --unit covalent --output cat")?;
+    let journal = journal(&server, "--unit covalent")?;
     let dispatched = journal.matches(" by alice (uid ").count();
     // One of each kind: triggers dispatch as the server, and what is redispatched comes twice.
     ensure!(dispatched >= 2 * passed, "{dispatched}: {journal}");

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, PLUGINS, SERVER, boot, executors, property, run_workflows, wait_for_answer,
+    DIST, Family, PLUGINS, SERVER, boot, executors, journal, property, run_workflows,
+    wait_for_answer,
 };
 
 /// Where the packages of before are (tests/packages/before/make).
@@ -162,7 +163,7 @@ fn workflows(machine: &Machine) -> Result<usize> {
 
 /// How often systemd has started the server.
 fn starts(machine: &Machine) -> Result<usize> {
-    let journal = machine.ok("journalctl --no-pager --output cat --unit covalent")?;
+    let journal = journal(machine, "--unit covalent")?;
     let starts = journal.lines().filter(|line| line.starts_with("Starting "));
     Ok(starts.count())
 }

@@ -322,11 +322,13 @@ fn a_worker_that_is_killed(fleet: &Fleet) -> Result<()> {
         unreachable!("there are two")
     };
     let kill = "systemctl kill --signal KILL covalent-worker";
+    let process = "systemctl show --property MainPID --value covalent-worker";
     let last = fleet.spread((12, TASK), |_| {
+        let before = first.machine.ok(process)?;
         first.machine.ok(kill)?;
         wait_until("another run of it", COMEBACK, || {
-            let count = "systemctl show --property NRestarts --value covalent-worker";
-            ensure!(first.machine.ok(count)? == "1\n");
+            let now = first.machine.ok(process)?;
+            ensure!(now != "0\n" && now != before, "process {now}");
             Ok(())
         })?;
         first.wait_until_it_says("2 tasks at a time")?;
@@ -370,7 +372,8 @@ fn a_link_that_is_mended(fleet: &Fleet, cut: Instant) -> Result<()> {
     fleet.wait_until_whole()
 }
 
-/// The server can't connect to the worker, while the other one is cut off: both say so and what to open, and it heals by itself.
+/// The server can't connect to the worker, while the other one is cut off: both say so and what to open, and it
+/// heals by itself.
 fn a_firewall(fleet: &Fleet) -> Result<()> {
     let worker = &fleet.workers[1];
     // On the switch: what comes from the worker, and is answered, goes through.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use machine::packages::{
-    DIST, Family, PYTHON, UPGRADE, builder, installed, open_sockets, wait_for_answer,
+    DIST, Family, PYTHON, UPGRADE, builder, installed, journal, open_sockets, wait_for_answer,
 };
 use machine::{ADDRESS, Machine, browser, run, wait_until};
 
@@ -143,14 +143,24 @@ fn nobody_gets_in(suite: &str) -> Result<()> {
     what_clients_claim_does_not_arrive(&server, &client)
 }
 
+/// What HAProxy has logged, once all of this is in it: it logs a request when that has ended, and a client that
+/// has its answer does not wait for it.
+fn logged(server: &Machine, parts: &[&str]) -> Result<String> {
+    wait_until("what HAProxy logs", LIMIT, || {
+        let log = journal(server, "--unit covalent-https")?;
+        for part in parts {
+            ensure!(log.contains(part), "{part:?} is missing: {log}");
+        }
+        anyhow::Ok(log)
+    })
+}
+
 /// Who did what, and no secret.
 fn what_the_log_says(server: &Machine, client: &Machine) -> Result<()> {
-    let log = server.ok("journalctl --no-pager --unit covalent-https --output cat")?;
-    ensure!(
-        log.contains(" alice GET /api/v2/dispatches 200 "),
-        "no line of alice's request: {log}"
-    );
-    ensure!(log.contains(" - GET / 401 "), "no line of nobody's: {log}");
+    let log = logged(
+        server,
+        &[" alice GET /api/v2/dispatches 200 ", " - GET / 401 "],
+    )?;
     let password = client.ok("sed 's/.* //' /home/alice/.netrc")?;
     for secret in [password.trim(), "Basic", "uthorization", "count=1"] {
         ensure!(!log.contains(secret), "{secret:?} is in the log: {log}");
@@ -503,11 +513,7 @@ fn a_browser_that_has_imported_the_authority_shows_the_pages_and_opens_their_web
             anyhow::Ok(())
         })?;
     }
-    let log = server.ok("journalctl --no-pager --unit covalent-https --output cat")?;
-    ensure!(
-        log.contains(" alice GET /socket.io/ 101 "),
-        "no websocket: {log}"
-    );
+    let log = logged(&server, &[" alice GET /socket.io/ 101 "])?;
     // An address, a login, a method, a path, a status: any of the figures after these may be 403.
     let refused: Vec<&str> = log
         .lines()

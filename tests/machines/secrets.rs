@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use machine::Machine;
 use serde_json::{Map, Value};
 
-use machine::packages::{PYTHON, builder, in_project, run_workflows, wait_for_answer};
+use machine::packages::{PYTHON, builder, in_project, journal, run_workflows, wait_for_answer};
 
 /// Looks for the word in its own variables, and in what every process of the account was started
 /// with. Prints how many of those could be read, and who knows the word.
@@ -184,7 +184,7 @@ fn a_drop_in_opens_two_folders(machine: &Machine) -> Result<()> {
         echo COVALENT_DATA_DIR=/srv/project >>/etc/covalent/covalent.env
         systemctl restart covalent")?;
     ensure!(!refused.success(), "{refused}");
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let journal = journal(machine, "--unit covalent --lines 20")?;
     ensure!(journal.contains("ReadWritePaths=/srv/project"), "{journal}");
 
     machine.write_file(

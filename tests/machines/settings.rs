@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, SERVER, boot, builder, expect, property, run_workflows, wait_for_answer,
+    DIST, Family, SERVER, boot, builder, expect, journal, property, run_workflows, wait_for_answer,
 };
 
 const VARIABLES: &str = "/etc/covalent/covalent.env";
@@ -78,7 +78,7 @@ fn a_file_that_systemd_would_drop_starts_nothing(machine: &Machine) -> Result<()
     )?;
     let start = machine.sh("systemctl restart covalent")?;
     ensure!(!start.success(), "{start}");
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let journal = journal(machine, "--unit covalent --lines 20")?;
     let words = "covalent.env:3: there is a byte that is not UTF-8";
     ensure!(journal.contains(words), "{journal}");
     expect(
@@ -113,7 +113,7 @@ fn data_in_a_home_is_refused_with_the_lines_that_work(machine: &Machine) -> Resu
         "covalent.env:1: COVALENT_DATA_DIR: the unit hides /home from the server (ProtectHome=yes)",
         "ProtectHome=tmpfs and BindPaths=/home/alice/data",
     ];
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let journal = journal(machine, "--unit covalent --lines 20")?;
     for part in said {
         ensure!(journal.contains(part), "{journal}");
     }
@@ -188,7 +188,7 @@ fn a_noexec_mount_is_named(machine: &Machine) -> Result<()> {
         &["BAD   mounts: ", said[0], said[1]],
     )?;
     ensure!(!machine.sh("systemctl restart covalent")?.success());
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let journal = journal(machine, "--unit covalent --lines 20")?;
     ensure!(journal.contains(said[0]), "{journal}");
     machine.ok("umount /opt/virtualenvs; systemctl restart covalent")?;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use machine::{Machine, Output, wait_until};
 
 use machine::packages::{
-    DIST, Family, PYTHON, boot, let_in, property, run_workflows, wait_for_answer,
+    DIST, Family, PYTHON, boot, journal, let_in, property, run_workflows, wait_for_answer,
 };
 
 /// Where a test changes the unit.
@@ -118,7 +118,7 @@ fn set(machine: &Machine, lines: &str) -> Result<()> {
 fn is_refused(machine: &Machine, words: &[&str]) -> Result<()> {
     let start = machine.sh("systemctl restart covalent")?;
     ensure!(!start.success(), "{start}");
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 30")?;
+    let journal = journal(machine, "--unit covalent --lines 30")?;
     for part in words {
         ensure!(journal.contains(part), "{part:?} is missing: {journal}");
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, SERVER, UPGRADE, boot, expect, installed, property, run_workflows,
+    DIST, Family, SERVER, UPGRADE, boot, expect, installed, journal, property, run_workflows,
     wait_for_answer,
 };
 
@@ -270,7 +270,7 @@ fn a_machine_without_localhost_is_told_at_the_start(machine: &Machine) -> Result
     machine.ok("sed -i /localhost/d /etc/hosts")?;
     let start = machine.sh("systemctl restart covalent")?;
     ensure!(!start.success(), "{start}");
-    let journal = machine.ok("journalctl --no-pager --unit covalent --lines 20")?;
+    let journal = journal(machine, "--unit covalent --lines 20")?;
     let cure = "'127.0.0.1 localhost' to /etc/hosts";
     ensure!(
         journal.contains(cure) && !journal.contains("Traceback"),

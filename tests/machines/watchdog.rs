@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{installed, property, run_workflows, wait_for_answer};
+use machine::packages::{installed, journal, property, run_workflows, wait_for_answer};
 
 /// A plugin that makes the server accept connections and answer none, once, when told to: its
 /// expression takes for ever, and lets no other thread run.
@@ -46,7 +46,7 @@ fn a_silent_server_is_replaced_and_says_what_it_was_at() -> Result<()> {
     let pid = property(&machine, "MainPID")?;
     machine.ok("runuser -u covalent -- touch /var/lib/covalent/hang")?;
     wait_for_another(&machine, &pid)?;
-    let journal = machine.ok("journalctl --no-pager --unit covalent")?;
+    let journal = journal(&machine, "--unit covalent")?;
     for part in ["Watchdog timeout", "Fatal Python error: Aborted", "hang.py"] {
         ensure!(journal.contains(part), "{part:?} is missing: {journal}");
     }

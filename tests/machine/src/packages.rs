@@ -154,6 +154,14 @@ pub fn property(machine: &Machine, name: &str) -> Result<String> {
     Ok(value.trim().to_string())
 }
 
+/// What units have said, as `options` of journalctl(1) choose it: all that they have said by now, also a
+/// process that has just ended.
+pub fn journal(machine: &Machine, options: &str) -> Result<String> {
+    machine.ok(&format!(
+        "journalctl --sync; journalctl --no-pager --output cat {options}"
+    ))
+}
+
 /// What `covalentctl status --json` prints.
 pub fn status(machine: &Machine) -> Result<serde_json::Value> {
     Ok(serde_json::from_str(
