@@ -108,9 +108,8 @@ class Waiting(unittest.IsolatedAsyncioTestCase):
         async with cluster(scheduler, **options) as (there, _, client):
             labels = {"resources": {"GPU": 1}} if "resources" in options else {}
             futures = self.submit(client, 4, **labels)
-            while sum(len(worker.processing) for worker in there.workers.values()) < 1:
+            while len(there.tasks) < len(futures):  # each is handed out, or waits, as it comes
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.2)
             found = max(len(worker.processing) for worker in there.workers.values())
             self.go_on.set()
             await client.gather(futures)
@@ -212,9 +211,12 @@ class Handshakes(unittest.IsolatedAsyncioTestCase):
         listener = await listen("tls://127.0.0.1:0", None, **arguments)
         place = listener.get_host_port()
         with self.assertLogs("distributed.comm.tcp", logging.WARNING) as said:
-            for _ in range(3):
+            for number in range(3):
                 await asyncio.to_thread(self.knock, place)
-            await asyncio.sleep(0.2)
+                for _ in range(1000):  # it says so after it has hung up
+                    if len(said.records) > number:
+                        break
+                    await asyncio.sleep(0.01)
         listener.stop()
         self.assertEqual(len(said.records), 3)
 

@@ -511,10 +511,20 @@ class Stopping(unittest.TestCase):
             self.assertIn("SIGKILL", server.output)
 
     def test_with_its_cluster_which_hears_of_it_first(self):
-        with Served() as server:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        launcher = shutil.copytree(LAUNCHER, Path(folder.name) / "server")
+        module = launcher / "covalent_service/service.py"
+        before = module.read_text()
+        # Whatever else goes on on this machine.
+        patient = before.replace("TOLD_APART = 1\n", "TOLD_APART = 60\n")
+        self.assertNotEqual(patient, before)
+        module.write_text(patient)
+        with Served(launcher) as server:
             server.start()
-            psutil.Process(server.process.pid).children()[0].terminate()
-            time.sleep(0.3)
+            cluster = psutil.Process(server.process.pid).children()[0]
+            cluster.terminate()
+            wait_for(lambda: cluster.status() == psutil.STATUS_ZOMBIE)
             self.assertEqual(server.stop()[0], 0, server.output)
 
 
