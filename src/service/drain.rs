@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::net::TcpListener;
+    use std::os::unix::fs::symlink;
     use std::sync::mpsc;
 
     /// A server that says of each question how many workflows run, or fails where it says nothing.
@@ -321,6 +322,26 @@ mod tests {
         let (result, marks) = ask(&host, &[Some(0), Some(1), Some(0), Some(0), Some(0)]);
         result.unwrap();
         assert_eq!(marks, [true; 5]);
+    }
+
+    #[test]
+    fn what_the_account_has_put_in_the_place_of_the_mark_is_not_followed() {
+        let (tree, host) = tree();
+        let victim = tree.path().join("victim");
+        fs::write(&victim, "as it was").unwrap();
+        let plant = || symlink(&victim, host.drain_mark()).unwrap();
+        let read = || fs::read_to_string(&victim).unwrap();
+        plant();
+        assert!(begin(&host).unwrap());
+        assert!(!host.drain_mark().is_symlink());
+        resume(&host).unwrap();
+        plant();
+        assert!(resume(&host).unwrap());
+        assert_eq!(read(), "as it was");
+        // An ordinary write follows it.
+        plant();
+        fs::write(host.drain_mark(), "").unwrap();
+        assert_eq!(read(), "");
     }
 
     #[test]

@@ -19,14 +19,16 @@ BECOMES = re.compile(
 
 # Paths that the account can change, or a name in a folder of the account's.
 ACCOUNTS = re.compile(
-    r"\.(?:data|interrupted|unproven|database_copy|fleet_report|offered_lock)\(|places\.(?:data|data_as_set|configuration)|Database::File"
+    r"\.(?:data|interrupted|unproven|database_copy|fleet_report|offered_lock|drain_mark)\(|places\.(?:data|data_as_set|configuration)|Database::File"
 )
 
 # What opens, makes, moves, removes or gives away something by its path.
 BY_PATH = re.compile(
     r"\bfs::(?:read|read_to_string|read_dir|write|copy|rename|hard_link|remove_\w+|create_dir\w*|"
     r"set_permissions|read_link|canonicalize)\(|\bFile::(?:open|create\w*|options)\(|\bl?chown\(|\bsymlink\(|"
-    r"\.canonicalize\(\)|\bfile::(?:read(?:_text)?|write(?:_for)?|remove|make_folder)\("
+    r"\.canonicalize\(\)|\bfile::(?:read(?:_text)?|write(?:_for)?|remove|make_folder|replace_with_link)\(|"
+    r"\brustix::fs::(?:open|mkdir|unlink|rename|link|symlink|chown|chmod)at\w*\(|"
+    r"\btemp(?:dir|file)(?:_in)?\(|\bDirBuilder\b"
 )
 
 # In the files where paths of the account's are known: how many of them there are, and why.
@@ -45,6 +47,11 @@ ALLOWED = {
         "in /var/backups, in root's staging folder, and the archive: a new file, opened once",
     ),
     "data/backup/archive.rs": (1, "the archive that root was given"),
+    "service/drain.rs": (
+        2,
+        "the mark of a drain, in a folder of the account's whose own place is root's: an empty file gets "
+        "that name or loses it, and no link is followed",
+    ),
     "service/serve.rs": (
         3,
         "/run/covalent, where no systemd makes it; the packages' version, in /usr/share",
@@ -107,6 +114,7 @@ class Door(unittest.TestCase):
             "a file of the account's by its name": "fs::read(host.unproven())",
             "a link beside the database": "if let Database::File(file) = d { fs::hard_link(file, b) }",
             "a folder given away": "chown(places.data, Some(uid), None)",
+            "a draft beside the database": "tempfile_in(places.data)",
         }
         for what, plant in plants.items():
             with self.subTest(what):
