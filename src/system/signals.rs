@@ -83,7 +83,7 @@ fn is_not_ignored() -> impl FnMut(&i32) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::{Command, Stdio};
+    use std::process::{Command, Output};
     use std::thread;
     use std::time::Duration;
 
@@ -117,24 +117,26 @@ mod tests {
     }
 
     /// Runs it with every signal as it is by default, but for what `option` of env(1) says.
-    fn run(option: &str) -> std::process::ExitStatus {
+    fn run(option: &str) -> Output {
         let mut command = Command::new("env");
         command
             .args(["--default-signal", option])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "system::signals::tests::noticing"]);
-        let command = command.env(VARIABLE, "").stdout(Stdio::null());
-        command.status().unwrap()
+        command.env(VARIABLE, "").output().unwrap()
     }
 
     #[test]
     fn when_nobody_notices_any_more_they_end_the_process() {
-        assert_eq!(run("--default-signal=INT").signal(), Some(SIGINT));
+        let output = run("--default-signal=INT");
+        assert_eq!(output.status.signal(), Some(SIGINT), "{output:?}");
     }
 
     #[test]
     fn what_whoever_started_the_process_has_it_ignore_stays_ignored() {
-        // The test inside waits in vain for the hang-up.
-        assert_eq!(run("--ignore-signal=HUP").code(), Some(101));
+        // The test inside waits in vain for the hang-up, and for nothing before it.
+        let said = String::from_utf8(run("--ignore-signal=HUP").stdout).unwrap();
+        let in_vain = format!("left: None\n right: {:?}", Some(Signal::HUP));
+        assert!(said.contains(&in_vain), "{said}");
     }
 }
