@@ -97,9 +97,18 @@ pub(super) fn exchange(
     file::make_folder(&host.backups(), 0o700)?;
     let draft = staging.path.join("before.pgdump");
     save(host, generation, database, &draft)?;
-    fs::copy(&draft, &before).with_context(|| format!("writing {}", before.display()))?;
+    put_aside(&draft, &before)?;
     load(host, generation, database, copy)?;
     Ok(before)
+}
+
+/// Copies what is about to be replaced, all of it or nothing; it has reached the disk when this returns.
+fn put_aside(draft: &Path, before: &Path) -> Result<()> {
+    let copied = fs::copy(draft, before).and_then(|_| File::open(before)?.sync_all());
+    if copied.is_err() {
+        let _ = fs::remove_file(before);
+    }
+    copied.with_context(|| format!("writing {}", before.display()))
 }
 
 /// How the names of what was there before end.
@@ -107,4 +116,23 @@ pub(super) fn aside(what: &str) -> String {
     // Two of one second would get in each other's way.
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
     format!(".before-{what}-{now}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_was_there_before_is_kept_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("draft"), "what it had").unwrap();
+        put_aside(&path("draft"), &path("before")).unwrap();
+        assert_eq!(fs::read(path("before")).unwrap(), b"what it had");
+
+        symlink("/dev/full", path("full")).unwrap();
+        put_aside(&path("draft"), &path("full")).unwrap_err();
+        assert!(!path("full").is_symlink());
+    }
 }
