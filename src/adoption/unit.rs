@@ -79,20 +79,10 @@ pub(super) fn open(host: &Host, folders: &[PathBuf]) -> Result<PathBuf> {
 
 fn drop_in(folders: &[PathBuf]) -> String {
     let start = "# By covalentctl adopt: where covalent.env has the server write.\n[Service]\n";
-    let lines = folders.iter().filter_map(|folder| word(folder));
+    let lines = folders.iter().filter_map(|folder| systemd::word(folder));
     lines.fold(start.into(), |text, word| {
         text + &format!("ReadWritePaths={word}\n")
     })
-}
-
-/// A path as one word of a unit's list (systemd.syntax(7), "Quoting"), in which nothing stands for
-/// something else (systemd.unit(5), "Specifiers"). None of a name that would end the line.
-fn word(path: &Path) -> Option<String> {
-    let text = path
-        .to_str()
-        .filter(|text| !text.contains(char::is_control))?;
-    let text = text.replace('\\', r"\\").replace('"', "\\\"");
-    Some(format!("\"{}\"", text.replace('%', "%%")))
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {
@@ -117,7 +107,7 @@ mod tests {
         let (_, lines) = text.split_once("[Service]\n").unwrap();
         assert_eq!(
             lines,
-            "ReadWritePaths=\"/srv/covalent\"\nReadWritePaths=\"/srv/my 100%% \\\"data\\\" \\\\\"\n"
+            "ReadWritePaths=/srv/covalent\nReadWritePaths=\"/srv/my 100%% \\\"data\\\" \\\\\"\n"
         );
     }
 }

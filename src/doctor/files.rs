@@ -18,6 +18,7 @@ use crate::system::host::Host;
 use crate::system::reach::{not_roots, quoted, require_trusted};
 use crate::system::role::Role;
 use crate::system::sandbox;
+use crate::system::systemd::word;
 use crate::unprivileged::{Child, is_led_astray, next_step};
 
 /// How many files below a folder are looked at: an environment with every plugin has half of it,
@@ -174,7 +175,7 @@ pub(super) fn data(host: &Host) -> Verdict {
             format!(
                 "sudo systemctl edit covalent, with the lines [Service] and ReadWritePaths={}; \
                  then: sudo systemctl restart covalent",
-                quoted(path)
+                word(path).unwrap_or_else(|| quoted(path))
             ),
         );
     }

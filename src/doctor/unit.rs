@@ -6,7 +6,7 @@ use super::verdict::{Verdict, bad, doubtful, good, skipped};
 use crate::system::host::Host;
 use crate::system::role::Role;
 use crate::system::sandbox::destinations;
-use crate::system::systemd;
+use crate::system::systemd::{self, words};
 
 /// How the names of the properties begin that make up the sandbox.
 const SANDBOX: [&str; 8] = [
@@ -27,7 +27,7 @@ const EMPTY_IS_STRICT: [&str; 2] = ["CapabilityBoundingSet", "AmbientCapabilitie
 const WEAK: [&str; 3] = ["", "no", "default"];
 const STRICT: [&str; 2] = ["full", "strict"];
 
-/// What systemctl(1) shows in the place of a path with a space in it.
+/// What systemd 239 shows in the place of a path with a space in it.
 const UNPRINTABLE: &str = "[unprintable]";
 
 const NO_SYSTEMD: &str = "systemd is not running";
@@ -141,8 +141,8 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
 pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths", "BindPaths"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
-    let bound: Vec<&str> = destinations(property("BindPaths")).collect();
-    let folders = format!("{} {}", property("ReadWritePaths"), bound.join(" "));
+    let mut folders = words(property("ReadWritePaths"));
+    folders.extend(destinations(property("BindPaths")).map(String::from));
     match property("ProtectSystem") {
         "strict" => outside(&folders, paths),
         _ => Vec::new(),
@@ -151,12 +151,12 @@ pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> 
 
 /// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)). None where one of
 /// the folders is not shown: it may be the one that the path is in.
-fn outside<'a>(folders: &str, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
-    if folders.contains(UNPRINTABLE) {
+fn outside<'a>(folders: &[String], paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+    if folders.iter().any(|folder| folder == UNPRINTABLE) {
         return Vec::new();
     }
-    let folders = folders.split_whitespace();
     let folders: Vec<&str> = folders
+        .iter()
         .map(|folder| folder.trim_start_matches(['-', '+']))
         .collect();
     let is_outside = |path: &&PathBuf| !folders.iter().any(|folder| path.starts_with(folder));
@@ -202,10 +202,11 @@ mod tests {
 
     #[test]
     fn a_path_in_no_folder_of_the_property_is_outside() {
-        let paths = ["/a/x", "/ab", "/b"].map(PathBuf::from);
-        assert_eq!(outside("-/a /b", &paths), [&paths[1]]);
-        assert_eq!(outside("", &paths).len(), 3);
-        assert!(outside("/a [unprintable]", &paths).is_empty());
+        let paths = ["/a/x", "/ab", "/b", "/c d/x"].map(PathBuf::from);
+        let outside = |folders| outside(&words(folders), &paths);
+        assert_eq!(outside(r#"-/a /b "-/c d""#), [&paths[1]]);
+        assert_eq!(outside("").len(), 4);
+        assert!(outside("/a [unprintable]").is_empty());
     }
 
     #[test]

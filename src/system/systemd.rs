@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -50,6 +51,40 @@ pub fn show(host: &Host, properties: &[&str]) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
+}
+
+/// A path as one word of a unit's list (systemd.syntax(7), "Quoting"), in which nothing stands for
+/// something else (systemd.unit(5), "Specifiers"). None of a name that would end the line.
+pub fn word(path: &Path) -> Option<String> {
+    let text = path
+        .to_str()
+        .filter(|text| !text.contains(char::is_control))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=".contains(c);
+    if text.chars().all(is_plain) {
+        return Some(text.into());
+    }
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    Some(format!("\"{}\"", text.replace('%', "%%")))
+}
+
+/// The words of a property that is a list: one with a space is shown in quotes, and by systemd 239 not at all.
+pub fn words(list: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut is_quoted = false;
+    let mut rest = list.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            ' ' if !is_quoted => words.extend(word.take()),
+            '"' => {
+                is_quoted = !is_quoted;
+                word.get_or_insert_default();
+            }
+            '\\' => word.get_or_insert_default().extend(rest.next()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// What a unit does, as its `ActiveState` (systemctl(1)).
@@ -102,4 +137,17 @@ pub fn state(host: &Host) -> Result<Option<String>> {
 /// Whether the unit runs.
 pub fn is_active(host: &Host) -> Result<bool> {
     Ok(state(host)?.is_some_and(|state| state == "active"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_in_quotes_is_one() {
+        let shown = r#"/var/lib "-/srv/my data" "/srv/q\"t\\x\$d" /srv/100%"#;
+        let expected = ["/var/lib", "-/srv/my data", r#"/srv/q"t\x$d"#, "/srv/100%"];
+        assert_eq!(words(shown), expected);
+        assert_eq!(words("").len(), 0);
+    }
 }

@@ -54,10 +54,11 @@ const WORKING_DIRECTORY: &str = "WorkingDirectory";
 /// systemd.resource-control(5)).
 pub(super) fn in_force(host: &Host) -> Vec<String> {
     let shown = systemd::show(host, &["FragmentPath", "DropInPaths"]);
-    let paths = ["FragmentPath", "DropInPaths"].map(|name| shown.get(name).map(String::as_str));
-    let paths = paths.into_iter().flatten().flat_map(str::split_whitespace);
+    let paths = ["FragmentPath", "DropInPaths"].map(|name| shown.get(name));
+    let paths = paths.into_iter().flatten();
     let texts: Vec<String> = paths
-        // systemctl(1) shows no path with a space in it, but a word that is a name in the caller's folder.
+        .flat_map(|list| systemd::words(list))
+        // What systemd 239 shows in the place of a path with a space is a name in the caller's folder.
         .filter(|path| path.starts_with('/'))
         .filter_map(|path| fs::read_to_string(path).ok())
         .collect();
@@ -76,7 +77,8 @@ pub(super) fn in_force(host: &Host) -> Vec<String> {
         .collect()
 }
 
-/// The assignments of `[Service]` in the text of a unit and of its drop-ins (systemd.syntax(7)).
+/// The assignments of `[Service]` in the text of a unit and of its drop-ins (systemd.syntax(7)). A unit that
+/// systemd-run(1) makes knows no specifiers: `%%` is `%`.
 fn assignments(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut section = "";
@@ -97,7 +99,8 @@ fn assignments(text: &str) -> Vec<String> {
             section = line;
         } else if let (true, Some((name, value))) = (section == "[Service]", whole.split_once('='))
         {
-            found.push(format!("{}={}", name.trim(), value.trim()));
+            let value = value.trim().replace("%%", "%");
+            found.push(format!("{}={value}", name.trim()));
         }
     }
     found
@@ -131,10 +134,12 @@ mod tests {
     #[test]
     fn a_drop_in_adds_and_takes_back() {
         let text = "[Unit]\nAfter=a\n[Service]\nReadWritePaths=/a \\\n# why\n  /b\n\
-                    [Install]\nWantedBy=c\n\n[Service]\n ReadWritePaths = \nSupplementaryGroups=d\n";
+                    [Install]\nWantedBy=c\n\n[Service]\n ReadWritePaths = \n\
+                    ReadWritePaths=\"/100%% c\"\nSupplementaryGroups=d\n";
         let expected = [
             "ReadWritePaths=/a  /b",
             "ReadWritePaths=",
+            "ReadWritePaths=\"/100% c\"",
             "SupplementaryGroups=d",
         ];
         assert_eq!(assignments(text), expected);

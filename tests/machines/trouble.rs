@@ -206,6 +206,21 @@ fn doctor_finds_what_is_broken(machine: &Machine) -> Result<()> {
     ];
     expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
 
+    // The line that it shows is the one that helps, whatever is in the name.
+    machine.ok(
+        "install -d -o covalent '/srv/my 100% data' /etc/systemd/system/covalent.service.d
+         sed -i 's|^\\(COVALENT_DATA_DIR=\\).*|\\1/srv/my 100% data|' /etc/covalent/covalent.env",
+    )?;
+    let line = "ReadWritePaths=\"/srv/my 100%% data\"";
+    let said = format!("with the lines [Service] and {line};");
+    expect(&machine.sh("covalentctl doctor")?, 11, &[&said])?;
+    let drop_in = "/etc/systemd/system/covalent.service.d/my data.conf";
+    machine.write_file(drop_in, format!("[Service]\n{line}\n"), 0o644)?;
+    machine.ok("systemctl daemon-reload")?;
+    let said = ["warn  data: not the account covalent's: "];
+    expect(&machine.sh("covalentctl doctor")?, 11, &said)?;
+    machine.ok(&format!("rm '{drop_in}'; systemctl daemon-reload"))?;
+
     machine.ok("chown root /var/lib/covalent")?;
     let said = [
         "BAD   account: /var/lib/covalent does not belong to covalent",
