@@ -47,6 +47,8 @@ def files_have_two_names(asset: Any) -> None:
                     return
                 if _may_be_one(old, new):
                     return _link(old, new)
+                if os.lstat(new).st_nlink > 1:  # a copy would be written into its other name, too
+                    os.remove(new)
         copy(source, target, *options)
 
     asset.cp = link_or_copy

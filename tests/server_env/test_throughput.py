@@ -290,6 +290,17 @@ class FilesWithTwoNames(unittest.TestCase):
         self.assertTrue(self.passed("another.pkl", self.READ, "other"))
         self.assertEqual(kept.read_text(), "content")
 
+    def test_a_small_file_is_not_written_into_a_large_one_that_has_two_names(self):
+        for adjust in (lambda _: None, copies.files_have_two_names):
+            self.asset.cp = asset.cp
+            adjust(self.asset)
+            (self.folder / self.READ).unlink(missing_ok=True)
+            (self.folder / "large").write_text("content")
+            os.link(self.folder / "large", self.folder / self.READ)
+            self.assertFalse(self.passed("small", self.READ, "1"))
+            written_into = (self.folder / "large").read_text() != "content"
+            self.assertEqual(written_into, adjust is not copies.files_have_two_names)
+
     def test_a_task_that_runs_again_changes_nothing_that_it_made_before(self):
         copies.files_have_two_names(self.asset)
         self.passed(self.MADE, "output.pkl")
