@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::verdict::{Verdict, bad, doubtful, good, skipped};
 use crate::system::host::Host;
 use crate::system::role::Role;
-use crate::system::sandbox::destinations;
+use crate::system::sandbox::is_bound;
 use crate::system::systemd::{self, words};
 
 /// How the names of the properties begin that make up the sandbox.
@@ -141,12 +141,13 @@ pub(super) fn sandbox(host: &Host) -> Verdict {
 pub(super) fn closed<'a>(host: &Host, paths: &'a [PathBuf]) -> Vec<&'a PathBuf> {
     let shown = systemd::show(host, &["ProtectSystem", "ReadWritePaths", "BindPaths"]);
     let property = |name: &str| shown.get(name).map_or("", String::as_str);
-    let mut folders = words(property("ReadWritePaths"));
-    folders.extend(destinations(property("BindPaths")).map(String::from));
-    match property("ProtectSystem") {
+    let folders = words(property("ReadWritePaths"));
+    let mut closed = match property("ProtectSystem") {
         "strict" => outside(&folders, paths),
         _ => Vec::new(),
-    }
+    };
+    closed.retain(|path| !is_bound(property("BindPaths"), path));
+    closed
 }
 
 /// The paths that are outside the folders of a property such as `-/a /b` (systemd.exec(5)). None where one of

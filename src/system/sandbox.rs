@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::system::host::Host;
+use crate::system::reach::quoted;
 use crate::system::role::Role;
 use crate::system::systemd;
 
@@ -49,7 +50,7 @@ impl Hidden {
         format!(
             "sudo systemctl edit {service}, with the lines [Service], ProtectHome=tmpfs and \
              BindPaths={}; then: sudo systemctl restart {service}",
-            path.display()
+            systemd::word(path).unwrap_or_else(|| quoted(path))
         )
     }
 }
@@ -63,10 +64,8 @@ pub fn hides(host: &Host, path: &Path) -> Option<Hidden> {
     })?;
     let shown = systemd::show(host, &[directive, SHOWING[0], SHOWING[1]]);
     let value = shown.get(directive)?;
-    let bound = SHOWING.iter().filter_map(|name| shown.get(*name));
-    let is_shown = bound
-        .flat_map(|value| destinations(value))
-        .any(|destination| path.starts_with(destination));
+    let mut bound = SHOWING.iter().filter_map(|name| shown.get(*name));
+    let is_shown = bound.any(|bound| is_bound(bound, path));
     let is_hidden = !["no", "read-only"].contains(&value.as_str()) && !is_shown;
     is_hidden.then(|| Hidden {
         role: Role::of(host),
@@ -75,13 +74,13 @@ pub fn hides(host: &Host, path: &Path) -> Option<Hidden> {
     })
 }
 
-/// Where `BindPaths=` and `BindReadOnlyPaths=` show something: `source:destination:options`, of which
-/// only the first has to be there (systemd.exec(5)).
-pub fn destinations(bound: &str) -> impl Iterator<Item = &str> {
-    bound.split_whitespace().filter_map(|bound| {
-        let mut parts = bound.trim_start_matches('-').split(':');
-        let source = parts.next();
-        parts.next().or(source)
+/// Whether `BindPaths=` or `BindReadOnlyPaths=` shows a path, or a folder that it is in. systemctl(1) prints them
+/// as `source:destination:options`, with the spaces that a name may have.
+pub fn is_bound(bound: &str, path: &Path) -> bool {
+    path.ancestors().any(|folder| {
+        let destination = format!(":{}", folder.display());
+        let mut rests = bound.split(&destination).skip(1);
+        rests.any(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
     })
 }
 
@@ -91,7 +90,12 @@ mod tests {
 
     #[test]
     fn a_bound_folder_is_where_it_is_shown() {
-        let found: Vec<&str> = destinations("/a -/b:/c:rbind /d:/e").collect();
-        assert_eq!(found, ["/a", "/c", "/e"]);
+        let is_bound = |path| is_bound("/a:/a:rbind -/b:/c d:rbind /d:/e", Path::new(path));
+        for shown in ["/a", "/a/x", "/c d", "/c d/x", "/e", "/e/x"] {
+            assert!(is_bound(shown), "{shown}");
+        }
+        for hidden in ["/", "/ab", "/b", "/c dd", "/d", "/ex"] {
+            assert!(!is_bound(hidden), "{hidden}");
+        }
     }
 }
