@@ -53,7 +53,8 @@ pub(crate) fn installed(suite: &str) -> Result<Root> {
 fn recipe(suite: &str, base: &Root) -> Result<String> {
     let mut digest = Command::new("sh");
     digest
-        .args(["-ec", "cd \"$1\"; sha256sum *.deb; echo \"$2\"; cat \"$3\""])
+        // Each machine asks: what notices a change is enough, and a seventh of the time of a SHA-256.
+        .args(["-ec", "cd \"$1\"; cksum covalent*; echo \"$2\"; cat \"$3\""])
         .arg("sh")
         .arg(in_project("dist"))
         .arg(&base.path)
