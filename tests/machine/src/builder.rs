@@ -75,7 +75,7 @@ impl Builder {
         }
     }
 
-    /// Begins as after an installation of the packages of `dist` on a Debian suite: the server starts
+    /// Begins as after an installation of the packages of `dist`: the server starts
     /// when the machine boots.
     pub fn installed(mut self) -> Builder {
         self.installed = true;

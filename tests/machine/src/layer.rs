@@ -1,8 +1,8 @@
-//! A Debian root with the packages of `dist` installed: where tests begin that do not test installing.
+//! A root with the packages of `dist` installed: where tests begin that do not test installing.
 //!
 //! `target/roots/SUITE-installed` is what an installation on a booted machine has written, as a layer
-//! above the base root; `SUITE-installed.recipe` is the digest of all that it was made from. The first
-//! test that wants it makes it.
+//! above the base root; `SUITE-installed.recipe` says what it was made from. The first test
+//! that wants it makes it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::packages::{DIST, Family, boot, in_project, let_in, wait_for_answer};
 use crate::root::Root;
 
 /// To read the packages, a hundred megabytes.
-const DIGEST_LIMIT: Duration = Duration::from_secs(60);
+const READING_LIMIT: Duration = Duration::from_secs(60);
 
 /// What each machine has of its own and gets anew when it boots.
 const OF_A_MACHINE: [&str; 3] = [
@@ -49,17 +49,20 @@ pub(crate) fn installed(suite: &str) -> Result<Root> {
     Ok(base.under(&layer, lock))
 }
 
-/// The digests of the base root's recipe and of the packages.
+/// The base root's recipe, and the checksums of the packages.
 fn recipe(suite: &str, base: &Root) -> Result<String> {
-    let mut digest = Command::new("sh");
-    digest
+    let mut read = Command::new("sh");
+    read
         // Each machine asks: what notices a change is enough, and a seventh of the time of a SHA-256.
-        .args(["-ec", "cd \"$1\"; cksum covalent*; echo \"$2\"; cat \"$3\""])
+        .args([
+            "-ec",
+            "cd \"$1\"; cksum covalent*; echo \"$2\"; [ ! -e \"$3\" ] || cat \"$3\"",
+        ])
         .arg("sh")
         .arg(in_project("dist"))
         .arg(&base.path)
         .arg(in_project(&format!("target/roots/{suite}.recipe")));
-    run(&mut digest, DIGEST_LIMIT)?.into_stdout("cannot read what an installed root is made from")
+    run(&mut read, READING_LIMIT)?.into_stdout("cannot read what an installed root is made from")
 }
 
 /// Installs the packages on a machine, and keeps what it has written.
@@ -69,7 +72,11 @@ fn make(suite: &str, layer: &Path) -> Result<()> {
         fs::remove_dir_all(layer)?;
     }
     let machine = boot(suite)?;
-    Family::Deb.install(&machine, DIST)?;
+    let family = Family::of(suite);
+    family.install(&machine, DIST)?;
+    if family == Family::Rpm {
+        machine.ok("systemctl enable --now covalent")?;
+    }
     wait_for_answer(&machine, 48008)?;
     let_in(&machine, "alice")?;
     machine.power_off_into(layer)?;

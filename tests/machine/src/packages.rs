@@ -41,6 +41,15 @@ pub const SERVER: [&str; 3] = ["covalent-common", "covalent", "covalent-wheels"]
 pub const WORKER: [&str; 3] = ["covalent-common", "covalent-worker", "covalent-wheels"];
 
 impl Family {
+    /// That of a suite.
+    pub fn of(suite: &str) -> Family {
+        if suite == "rpm" {
+            Family::Rpm
+        } else {
+            Family::Deb
+        }
+    }
+
     /// Installs a server's packages of a folder; an older version is upgraded.
     pub fn install(self, machine: &Machine, folder: &str) -> Result<String> {
         self.install_these(machine, folder, &SERVER)
@@ -109,7 +118,7 @@ pub fn boot(suite: &str) -> Result<Machine> {
     builder(suite).boot()
 }
 
-/// A machine of a Debian suite on which the packages are installed and the server runs, without a network.
+/// A machine of `suite` on which the packages are installed and the server runs, without a network.
 pub fn installed(suite: &str) -> Result<Machine> {
     builder(suite).installed().boot()
 }
