@@ -107,14 +107,8 @@ fn server() -> Result<Machine> {
 /// A machine of a suite with the package, that has joined no server yet.
 fn machine(server: &Machine, suite: &str, name: &'static str, number: u8) -> Result<Worker> {
     let address = format!("192.0.2.{number}");
-    let builder = builder(suite);
     // What a server was has the environment already.
-    let was_server = suite == "bookworm";
-    let builder = if was_server {
-        builder.installed()
-    } else {
-        builder
-    };
+    let builder = builder(suite).installed();
     let machine = builder.in_network_of(server, &address)?.boot()?;
     machine.ok(&format!(
         "hostname {name}; echo '{ADDRESS} {NAME}' >>/etc/hosts"

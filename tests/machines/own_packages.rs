@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, UPGRADE, boot, expect, installed, property, run_workflows, wait_for_answer,
+    Family, UPGRADE, expect, installed, property, run_workflows, wait_for_answer,
 };
 
 /// Where the machine has its own wheels.
@@ -106,8 +106,7 @@ fn what_pip_installed_is_carried_over(machine: &Machine) -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn what_would_break_the_server_is_explained_and_left_out() -> Result<()> {
-    let machine = boot("trixie")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("trixie")?;
     wheel(&machine, &["old-school", "1.0", "--requires", "click<1"])?;
     wheel(
         &machine,

@@ -5,7 +5,8 @@ use anyhow::{Result, ensure};
 use machine::Machine;
 
 use machine::packages::{
-    DIST, Family, SERVER, boot, builder, expect, journal, property, run_workflows, wait_for_answer,
+    DIST, Family, SERVER, builder, expect, installed, journal, property, run_workflows,
+    wait_for_answer,
 };
 
 const VARIABLES: &str = "/etc/covalent/covalent.env";
@@ -14,9 +15,7 @@ const SETTINGS: &str = "/etc/covalent/covalentctl.toml";
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn that_cannot_be_used_are_named() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
-    wait_for_answer(&machine, 48008)?;
+    let machine = installed("bookworm")?;
     covalent_env_is_read_as_systemd_reads_it(&machine)?;
     a_file_that_systemd_would_drop_starts_nothing(&machine)?;
     data_in_a_home_is_refused_with_the_lines_that_work(&machine)?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use machine::{Machine, Output, wait_until};
 
 use machine::packages::{
-    DIST, Family, PYTHON, boot, journal, let_in, property, run_workflows, wait_for_answer,
+    PYTHON, installed, journal, let_in, property, run_workflows, wait_for_answer,
 };
 
 /// Where a test changes the unit.
@@ -150,9 +150,7 @@ fn client(machine: &Machine, code: &str, argument: &str) -> Result<Output> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn one_task_that_takes_all_memory_fails_alone() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
-    wait_for_answer(&machine, 48008)?;
+    let machine = installed("bookworm")?;
     ensure!(property(&machine, "OOMPolicy")? == "continue");
     let pid = property(&machine, "MainPID")?;
     machine.write_file("/root/take.py", TAKE_MEMORY, 0o644)?;
@@ -175,8 +173,7 @@ fn one_task_that_takes_all_memory_fails_alone() -> Result<()> {
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn whatever_a_machine_is_like_the_server_runs_or_says_why_not() -> Result<()> {
-    let machine = boot("bookworm")?;
-    Family::Deb.install(&machine, DIST)?;
+    let machine = installed("bookworm")?;
     without_its_folders(&machine)?;
     as_another_account(&machine)?;
     with_the_port_in_use(&machine)?;
