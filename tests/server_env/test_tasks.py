@@ -88,12 +88,13 @@ PROXY = "http://192.0.2.1:9"
 
 class Killed(unittest.TestCase):
     def test_a_task_that_is_killed_fails_alone(self):
-        for executor in ("dask", "local"):
-            with self.subTest(executor=executor), Served() as server:
-                server.start()
-                told = server.client(ONE_IS_KILLED.format(executor=executor), seconds=300)
-                self.assertEqual(told, "COMPLETED FAILED COMPLETED COMPLETED", server.output)
-                self.assertIsNone(server.process.poll())
+        with Served() as server:
+            server.start()
+            for executor in ("dask", "local"):
+                with self.subTest(executor=executor):
+                    told = server.client(ONE_IS_KILLED.format(executor=executor), seconds=300)
+                    self.assertEqual(told, "COMPLETED FAILED COMPLETED COMPLETED", server.output)
+                    self.assertIsNone(server.process.poll())
 
     def test_the_kernel_chooses_tasks_before_the_server(self):
         with Served() as server:
@@ -124,11 +125,12 @@ class Memory(unittest.TestCase):
 
 class Words(unittest.TestCase):
     def test_any_character_can_be_printed_and_written(self):
-        for executor in ("dask", "local"):
-            with self.subTest(executor=executor), Served() as server:
-                server.start(LC_ALL="de_DE.ISO-8859-1", PYTHONIOENCODING="ascii")
-                told = server.client(ASK.format(executor=executor, body=WORDS))
-                self.assertEqual(told, "COMPLETED (True, 1, '1')")
+        with Served() as server:
+            server.start(LC_ALL="de_DE.ISO-8859-1", PYTHONIOENCODING="ascii")
+            for executor in ("dask", "local"):
+                with self.subTest(executor=executor):
+                    told = server.client(ASK.format(executor=executor, body=WORDS))
+                    self.assertEqual(told, "COMPLETED (True, 1, '1')")
 
 
 class Proxies(unittest.TestCase):
