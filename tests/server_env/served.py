@@ -1,5 +1,6 @@
 """A server of its own for each test: a temporary home, free ports, its output kept."""
 
+import functools
 import json
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 # As covalentctl has them (`src/service/serve.rs`).
 OPTIONS = ("-I", "-X", "utf8", "-u")
 LAUNCHER = Path(__file__).resolve().parents[2] / "server"
+DATABASE = ".local/share/covalent/dispatcher_db.sqlite"
 START_LIMIT = 60  # seconds; two are usual
 STOP_LIMIT = 5  # seconds, promised by the launcher for local work
 
@@ -37,8 +39,37 @@ def wait_for(condition, seconds=20):
         time.sleep(0.1)
 
 
+# Covalent's own, in an empty home.
+MIGRATE = """
+from covalent_dispatcher._db.datastore import workflow_db
+workflow_db.run_migrations(logging_enabled=False)
+"""
+
+
+def migrate(home):
+    """Have Covalent bring the database in a home to its own revision; what became of that."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MIGRATE],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@functools.cache
+def new_database():
+    """A database without workflows: to make one takes a fifth of a first start."""
+    with tempfile.TemporaryDirectory(prefix="covalent-test-") as home:
+        migrate(home).check_returncode()
+        return Path(home, DATABASE).read_bytes()
+
+
 class Served:
-    """The launcher, run by the interpreter that runs the test."""
+    """The launcher, run by the interpreter that runs the test.
+
+    It finds a new database; whatever removes that has the server make its own.
+    """
 
     def __init__(self, launcher=None, **variables):
         self._launcher = launcher or LAUNCHER
@@ -59,6 +90,8 @@ class Served:
         self.options = OPTIONS
         self.descriptors: tuple[int, ...] = ()
         self.process = None
+        self.database.parent.mkdir(parents=True)
+        self.database.write_bytes(new_database())
 
     def __enter__(self):
         return self
@@ -76,7 +109,7 @@ class Served:
 
     @property
     def database(self):
-        return self.home / ".local/share/covalent/dispatcher_db.sqlite"
+        return self.home / DATABASE
 
     def query(self, statement):
         connection = sqlite3.connect(self.database)

@@ -7,14 +7,12 @@ import json
 import os
 import pickle
 import sqlite3
-import subprocess
-import sys
 import tarfile
 import unittest
 from contextlib import closing
 from pathlib import Path
 
-from served import Served
+from served import Served, migrate
 
 DATABASES = Path(__file__).resolve().parents[1] / "databases"
 VERSIONS = ("0.202.0.post1", "0.220.0.post2", "0.232.0.post1", "0.238.0")
@@ -50,11 +48,6 @@ COMPLETED 6 6
 COMPLETED
 cannot be opened"""
 
-MIGRATE = """
-from covalent_dispatcher._db.datastore import workflow_db
-workflow_db.run_migrations(logging_enabled=False)
-"""
-
 
 class Evil:
     """Runs a command where it is unpickled."""
@@ -74,7 +67,7 @@ def left_by(version, server, files=None):
     data = server.database.parent / "data"
     target = files or data
     target.mkdir(parents=True)
-    server.database.parent.mkdir(parents=True, exist_ok=True)
+    server.database.unlink()
     with tarfile.open(DATABASES / f"{version}.tar.xz") as archive:
         names = json.load(archive.extractfile("names.json"))
         rows = archive.extractfile("database.sql").read().decode()
@@ -170,14 +163,7 @@ class EarlierVersions(unittest.TestCase):
         for version in ("0.202.0.post1", "0.220.0.post2"):
             with self.subTest(version=version), Served() as server:
                 left_by(version, server)
-                done = subprocess.run(
-                    [sys.executable, "-W", "ignore", "-c", MIGRATE],
-                    env=server.variables,
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                )
-                self.assertIn("IntegrityError", done.stderr)
+                self.assertIn("IntegrityError", migrate(server.home).stderr)
 
 
 if __name__ == "__main__":
