@@ -1,13 +1,12 @@
 //! A repository with keys of its own, served on loopback.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use machine::Output;
 use tempfile::TempDir;
@@ -40,7 +39,7 @@ impl Fixture {
             server,
             address,
         };
-        copy(first_key()?.path(), &fixture.keys())?;
+        copy(&first_key()?, &fixture.keys())?;
         Ok(fixture)
     }
 
@@ -195,20 +194,32 @@ impl Fixture {
     }
 }
 
-/// A folder of keys with one in it: making one takes seconds.
-fn first_key() -> Result<&'static TempDir> {
-    static FOLDER: OnceLock<Result<TempDir>> = OnceLock::new();
-    let made = FOLDER.get_or_init(|| {
-        let folder = tempfile::tempdir()?;
-        let mut publish = Command::new(env!("CARGO_BIN_EXE_publish"));
-        run(publish
-            .arg("--keys")
-            .arg(folder.path())
-            .args(["--new-key", "--no-passphrase"]))?;
-        stop_agent(folder.path());
-        Ok(folder)
-    });
-    made.as_ref().map_err(|error| anyhow!("{error:#}"))
+/// A folder of keys with one in it. Making one takes seconds: the first test that wants it does, for all that
+/// run with the same publisher, each in a process of its own.
+fn first_key() -> Result<PathBuf> {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keys");
+    let lock = File::create(kept.with_extension("lock"))?;
+    lock.lock()?;
+    let publisher = env!("CARGO_BIN_EXE_publish");
+    let modified = |path: &Path| fs::metadata(path)?.modified();
+    if modified(&kept).is_ok_and(|made| modified(publisher.as_ref()).is_ok_and(|at| at < made)) {
+        return Ok(kept);
+    }
+    let folder = tempfile::tempdir()?;
+    run(Command::new(publisher)
+        .arg("--keys")
+        .arg(folder.path())
+        .args(["--new-key", "--no-passphrase"]))?;
+    stop_agent(folder.path());
+    let new = kept.with_extension("new");
+    for old in [&kept, &new] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    copy(folder.path(), &new)?;
+    fs::rename(&new, &kept)?;
+    Ok(kept)
 }
 
 /// The agent would end by itself when it finds its folder gone, a while later.
