@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use machine::{Machine, wait_until};
 
-use machine::packages::{DIST, Family, builder, property, wait_for_answer};
+use machine::packages::{installed, property, wait_for_answer};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -17,16 +17,8 @@ const UPGRADE_OF_A_LIBRARY: &str = "
 #[test]
 #[ignore = "boots machines: scripts/test"]
 fn restarts_the_server_as_it_is_set() -> Result<()> {
-    let machine = builder("bookworm").host_network().boot()?;
-    machine.ok("apt-get update --quiet=2; apt-get install --yes --quiet=2 --no-install-recommends needrestart")?;
-    // The host's own server may have the usual port.
-    machine.write_file(
-        "/etc/covalent/covalent.env",
-        "COVALENT_SVC_PORT=48456\n",
-        0o640,
-    )?;
-    Family::Deb.install(&machine, DIST)?;
-    wait_for_answer(&machine, 48456)?;
+    let machine = installed("bookworm")?;
+    machine.ok("apt-get install --yes /srv/packages/needrestart/*.deb")?;
     let said = after(&machine, "restart = \"manual\"\n", false)?;
     ensure!(said.contains("the server is not restarted"), "{said}");
     after(&machine, "restart = \"now\"\n", true)?;
@@ -46,7 +38,7 @@ fn after(machine: &Machine, setting: &str, restarted: bool) -> Result<String> {
             ensure!(now != process && now != "0", "{now}: {said}");
             Ok::<_, anyhow::Error>(())
         })?;
-        wait_for_answer(machine, 48456)?;
+        wait_for_answer(machine, 48008)?;
     } else {
         ensure!(property(machine, "MainPID")? == process, "{said}");
     }
