@@ -33,6 +33,8 @@ STEP = 3 * 2**20
 READ_STEP = 3 * 2**15
 # Bytes that pickle reads at once, unless it needs more.
 BUFFER = 2**16
+# Bytes that are written to a file at once.
+PIECE = 2**14
 deserialize = wrappers.deserialize_node_asset
 
 
@@ -170,12 +172,24 @@ def _runner(write: Any, **names: Any) -> Any:
     )
 
 
+class _InPieces(io.FileIO):
+    """A file that the kernel is given little of at a time.
+
+    For more at once it looks for memory in one piece: in a virtual machine, for some that its host has
+    not given it yet, which takes several times as long as the copy.
+    """
+
+    def write(self, data: Any) -> int:
+        return super().write(memoryview(data)[:PIECE])
+
+
 def open_anew(path: str, mode: str = "r") -> Any:
     """A file that was there may have another name (`copies.files_have_two_names`)."""
-    if mode.startswith("w"):
-        with suppress(FileNotFoundError):
-            os.remove(path)
-    return open(path, mode)
+    if not mode.startswith("w"):
+        return open(path, mode)
+    with suppress(FileNotFoundError):
+        os.remove(path)
+    return io.BufferedWriter(_InPieces(path, mode)) if mode == "wb" else open(path, mode)
 
 
 # Covalent's own, from files into files.

@@ -4,6 +4,7 @@ import binascii
 import json
 import os
 import pickle
+import resource
 import shutil
 import tempfile
 import tracemalloc
@@ -121,6 +122,41 @@ class Form(unittest.TestCase):
         for size in (16, 200, len(file) - 400):
             with self.assertRaises((EOFError, binascii.Error, pickle.UnpicklingError)):
                 Unpacked(file[:size]).get_deserialized()
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = f"{folder.name}/result"
+        self.content = os.urandom(LARGE)
+
+    def writes(self, way):
+        """What the kernel was asked to write, how often."""
+
+        def count():
+            lines = dict(
+                line.split(": ") for line in Path("/proc/self/io").read_text().splitlines()
+            )
+            return int(lines["syscw"])
+
+        before = count()
+        with way(self.path, "wb") as file:
+            file.write(self.content)
+        self.assertEqual(Path(self.path).read_bytes(), self.content)
+        return count() - before
+
+    def test_the_kernel_is_given_little_at_a_time(self):
+        pieces = LARGE // values.PIECE
+        self.assertLess(self.writes(open), pieces / 2)
+        self.assertGreaterEqual(self.writes(values.open_anew), pieces)
+
+    def test_a_file_that_there_is_no_room_for_is_an_error(self):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE - values.PIECE // 2, before[1]))
+        with self.assertRaises(OSError):
+            self.writes(values.open_anew)
 
 
 def double(block):
