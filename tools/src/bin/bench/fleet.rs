@@ -31,8 +31,10 @@ const LEFT_GOAL: f64 = 0.5;
 /// Two rounds of the long tasks, and their start.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Measures each beside Dask.
-pub fn compare() -> Result<()> {
+/// Measures each beside Dask; of the rows, those whose names have one of `only` in them, if there are any.
+pub fn compare(only: &[String]) -> Result<()> {
+    let wanted =
+        |what: &str| only.is_empty() || only.iter().any(|part| what.contains(part.as_str()));
     let machine = builder("bookworm")
         .installed()
         .bind_read_only(in_project("server"), "/project/server")
@@ -41,12 +43,16 @@ pub fn compare() -> Result<()> {
         .boot()?;
     machine.ok("systemctl stop covalent")?;
     for (count, seconds, goal) in SHAPES {
+        let what = format!("{count} tasks of {seconds} s");
+        if !wanted(&what) {
+            continue;
+        }
         let [registered, workflow, client, dask_registered, dask] =
             measure(&machine, "tasks", &[WORKERS, count, seconds])?;
         let ideal = f64::from(count.div_ceil(WORKERS) * seconds);
         table(
             &format!(
-                "{count} tasks of {seconds} s on {WORKERS} workers: seconds until these have \
+                "{what} on {WORKERS} workers: seconds until these have \
                  registered, for the tasks, and until the client has all results; {ideal} s is ideal"
             ),
             &[
@@ -62,10 +68,14 @@ pub fn compare() -> Result<()> {
         verdict("the tasks, in times of the ideal", workflow / ideal, goal);
         println!("the same of Dask alone: {:.3}", dask / ideal);
     }
+    let what = format!("a value of {VALUE} MB");
+    if !wanted(&what) {
+        return Ok(());
+    }
     let [workflow, client, local, dask, left] = measure(&machine, "value", &[VALUE])?;
     table(
         &format!(
-            "a value of {VALUE} MB from a task on one machine to one on another: seconds of the \
+            "{what} from a task on one machine to one on another: seconds of the \
              workflow, and until the client has the value, too"
         ),
         &[

@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long)]
     wide: bool,
 
-    /// Of dispatch, only the rows with this in their names; it can be given several times
+    /// Of dispatch and fleet, only the rows with this in their names; it can be given several times
     #[arg(long)]
     row: Vec<String>,
 
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
         https::compare(rounds)?;
     }
     if wanted(Subject::Fleet) {
-        fleet::compare()?;
+        fleet::compare(&row)?;
     }
     if wanted(Subject::Repository) {
         repository::compare()?;
