@@ -4,7 +4,6 @@ Covalent pickles what a function returns, writes that in base 64, decodes this, 
 puts it behind a header: each time, all of it is copied. It reads a value in as many steps.
 """
 
-import binascii
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import cloudpickle
+import pybase64
 from covalent._serialize.common import AssetType
 from covalent._serialize.electron import ASSET_TYPES
 from covalent._workflow.transportable_object import (
@@ -97,7 +97,7 @@ class _InBase64:
         return self._pieces
 
     def _add(self, data: Any) -> None:
-        self._pieces.append(binascii.b2a_base64(data, newline=False))
+        self._pieces.append(pybase64.b64encode(data))
 
 
 class Unpacked:
@@ -130,7 +130,7 @@ class _FromBase64(io.RawIOBase):
                 if not self._text:
                     break
                 step = min(READ_STEP, -(-(size - at) // 3) * 3) // 3 * 4
-                self._rest = memoryview(binascii.a2b_base64(self._text[:step]))
+                self._rest = memoryview(pybase64.b64decode(self._text[:step], validate=True))
                 self._text = self._text[step:]
             count = min(size - at, len(self._rest))
             buffer[at : at + count] = self._rest[:count]
