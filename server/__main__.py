@@ -13,6 +13,7 @@ start for a reason that a restart does not cure (a wrong setting, a database to 
 79 the database could not be migrated, or nothing was served from it after its migration.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -68,6 +69,8 @@ def _serve(notifier: Notifier) -> int:
         settings.local_workers,
     )
     notifier.status("loading Covalent")
+    # All of it stays. To look for garbage again and again meanwhile takes a tenth of a start.
+    gc.disable()
     from covalent_service import service  # imports Covalent, which reads all of the above
 
     return service.run(settings, socket, proxy, notifier, database_address)

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from multiprocessing import Pipe
+from multiprocessing import Pipe, forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,12 @@ class Cluster:
         self._news, far_end = Pipe(duplex=False)
         self._process = _Process(name="LocalDaskCluster", logger=logger.app_log, conn=far_end)
 
-    def start(self) -> None:
-        """Start it and tell Covalent where it is, or refuse with its last words."""
+    def begin(self) -> None:
+        """Start it, and do not wait until it is there."""
         self._process.start()
+
+    def wait(self) -> None:
+        """Tell Covalent where it is once it is ready, or refuse with its last words."""
         ready = wait([self._news, self.ended], START_TIMEOUT)
         if self._news in ready:
             news = self._news.recv()
@@ -87,6 +90,8 @@ class _Process(app_dask.DaskCluster):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            # It loads what workers share while the scheduler starts.
+            forkserver.ensure_running()
             super().run()
         except BaseException as error:
             self.conn.send(str(error) or type(error).__name__)

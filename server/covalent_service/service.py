@@ -121,10 +121,14 @@ class _Service:
         door = self._door(users)
         config = self._load(door, users)
         # Forked as late as this, the cluster shares the memory of all that is loaded by now, as long
-        # as no collection of garbage looks at it.
-        gc.collect()
+        # as no collection of garbage looks at it. None has: holes that one leaves are filled later, by
+        # either process in a copy of its own.
         gc.freeze()
-        cluster = self._start_cluster(door) if self._settings.dask else None
+        gc.enable()
+        cluster = self._begin_cluster(door) if self._settings.dask else None
+        config.load()
+        if cluster:
+            cluster.wait()
         self._notifier.status("waiting for the first answer")
         self._server = _Server(config, self._proxy, self._begin_to_stop, self._note_running)
         Readiness(self._settings, self._listener, self._notifier, self._ready, self._fail).start()
@@ -243,13 +247,13 @@ class _Service:
     def _names(self) -> tuple[str, ...]:
         return self._settings.address, *self._settings.allowed_hosts
 
-    def _start_cluster(self, door: callers.Door) -> Any:
+    def _begin_cluster(self, door: callers.Door) -> Any:
         self._notifier.status("starting the Dask cluster")
         from covalent_service.cluster import Cluster
 
         settings = self._settings
         cluster = Cluster(settings.dashboard, door, settings.run_dir, settings.fleet)
-        cluster.start()
+        cluster.begin()
         return cluster
 
     def _watch(self, cluster: Any) -> None:
