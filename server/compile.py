@@ -1,12 +1,14 @@
 """Compiles the modules below a directory, without running code of the packages: root may run it.
 
-    python3 -I -S compile.py DIRECTORY [--only LIST] [--prepared FOLDER]
+    python3 -I -S compile.py DIRECTORY [--loaded LIST [--share SHARE]] [--prepared FOLDER]
     python3 -I -S compile.py --ahead CACHE --prepared FOLDER
 
-With --only, those alone that a file lists by their paths relative to a site-packages directory. What has
-its bytecode already is left alone. A file that is no Python of this version (a template, a test of a
-syntax) is left out, as an import of it would say. The packages' own tests are left out too: a third of
-all modules, which no service imports. One that cannot be read or written, as on a full disk, is named,
+LIST names modules by their paths relative to a site-packages directory: they come first, in this order.
+With --share, no others are compiled, and of these that share: 0.5 stands for the first half.
+
+What has its bytecode already is left alone. A file that is no Python of this version (a template, a test
+of a syntax) is left out, as an import of it would say. The packages' own tests are left out too: a third
+of all modules, which no service imports. One that cannot be read or written, as on a full disk, is named,
 and the exit code is 1.
 
 The second form works beside uv while that fetches wheels: it compiles each wheel that uv unpacks into its
@@ -16,6 +18,7 @@ do, the first form does.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import py_compile
@@ -35,35 +38,44 @@ CHUNK = 16  # files that a process takes at a time
 UNPACKED = "archive-v0"
 UNDER_WAY = "under-way"
 POLL = 0.02  # seconds, short beside the fetching of a wheel
-NICENESS = 5  # uv comes first
+NICENESS = 5  # uv and the server come first
 
 
 def main(arguments: list[str]) -> int:
     """Compile with every core; return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", nargs="?")
-    parser.add_argument("--only", type=Path)
+    parser.add_argument("--loaded", type=Path)
+    parser.add_argument("--share", type=float)
     parser.add_argument("--prepared", type=Path)
     parser.add_argument("--ahead", type=Path)
     options = parser.parse_args(arguments)
     if options.ahead:
         ahead(options.ahead / UNPACKED, options.prepared)
         return 0
-    trouble = compile_all(options.directory, options.only, options.prepared)
+    names = options.loaded.read_text(encoding="utf-8").splitlines() if options.loaded else []
+    number = len(names) if options.share is None else math.ceil(len(names) * options.share)
+    if number == len(names):
+        # Whoever waits for this waits for the server to be loaded as well, or for nothing.
+        os.nice(NICENESS)
+    others = options.share is None
+    trouble = compile_all(options.directory, names[:number], others, options.prepared)
     if trouble:
         print(trouble, file=sys.stderr)
     return 1 if trouble else 0
 
 
-def compile_all(directory: str, names: Path | None, prepared: Path | None) -> str:
-    """Return what went wrong, if anything."""
-    wanted = set(names.read_text(encoding="utf-8").split("\n")) if names else None
-    jobs = []
+def compile_all(directory: str, names: list[str], others: bool, prepared: Path | None) -> str:
+    """Compile what is named, and others if told so. Return what went wrong, if anything."""
+    places = {name: place for place, name in enumerate(names)}
+    found = []
     for path in modules(directory):
         name = path.partition(SITE_PACKAGES)[2]
+        place = places.get(name, len(names))
         bytecode = str(prepared / f"{name}c") if prepared else ""
-        if wanted is None or name in wanted or os.path.exists(bytecode):
-            jobs.append((path, bytecode))
+        if place < len(names) or others or os.path.exists(bytecode):
+            found.append((place, path, bytecode))
+    jobs = [(path, bytecode) for _, path, bytecode in sorted(found)]
     pool = processes()
     try:
         trouble = next(filter(None, pool.map(compile_one, jobs, chunksize=CHUNK)), "")

@@ -4,7 +4,7 @@ Needs a HOME to write to, which should be a temporary one. Prints one line of JS
 {"covalent": version, "executors": [name, ...], "database_revision": text,
 "sought": [top-level module, found or not, ...]}, and exits with 0; or says in a few lines on
 the standard error what cannot be imported and of which package, and exits with 1. With
---loaded it prints instead the paths in site-packages of all that was imported.
+--loaded it prints instead the paths in site-packages of all that was imported, in that order.
 """
 
 import os
@@ -18,6 +18,7 @@ if sys.flags.no_site:
     site.main()
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import io
@@ -29,13 +30,20 @@ from typing import Any
 # A running service's variables would lead to its configuration and database.
 FOREIGN_PREFIXES = ("COVALENT_", "XDG_")
 PLUGINS = "covalent.executor.executor_plugins"
-# What the service imports, the most basic first. covalent.executor loads every plugin.
-MODULES = (
+# What the service imports, the most basic first.
+BASIC = (
     "toml",
     "psutil",
     "uvicorn",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.websockets.auto",
     "dask",
-    "distributed",
+    "dask.distributed",
+    "requests",
+)
+# After Covalent, which loads every plugin with it.
+MODULES = (
     "covalent_dispatcher",
     "covalent_ui.app",
     "covalent_service.service",
@@ -59,6 +67,7 @@ class Unfit(Exception):
 
 def main() -> int:
     """Check, report, return the exit code."""
+    gc.disable()  # as in the service
     _do_without_shared_memory()
     for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
         del os.environ[name]
@@ -68,6 +77,8 @@ def main() -> int:
     sys.meta_path.insert(0, sought)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
+            for name in BASIC:
+                _import(name)
             _import_covalent()
             for name in MODULES:
                 _import(name)
@@ -170,8 +181,8 @@ def _database_revision() -> str | None:
 
 def _loaded() -> list[str]:
     files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
-    names = {file.partition("/site-packages/")[2] for file in files if file.endswith(".py")}
-    return sorted(names - {""})
+    names = [file.partition("/site-packages/")[2] for file in files if file.endswith(".py")]
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _text(error: Exception) -> str:

@@ -51,14 +51,16 @@ class Compile(unittest.TestCase):
         found = self.packages.rglob("*.pyc")
         return {file.name.partition(".")[0]: file.stat().st_mtime_ns for file in found}
 
-    def test_what_the_list_names_and_then_the_rest(self):
+    def test_a_share_of_what_the_list_names_and_then_the_rest(self):
         names = self.packages / "list.txt"
-        names.write_text("a/first.py\nnot/there.py\n")
-        first = self.compile("--only", names)
-        self.assertEqual(list(first), ["first"])
-        every = self.compile()
+        names.write_text("b.py\na/first.py\nnot/there.py\n")
+        first = self.compile("--loaded", names, "--share", "0.3")
+        self.assertEqual(list(first), ["b"])
+        loaded = self.compile("--loaded", names, "--share", "1")
+        self.assertEqual(sorted(loaded), ["b", "first"])
+        every = self.compile("--loaded", names)
         self.assertEqual(sorted(every), ["b", "first", "second"])
-        self.assertEqual(every["first"], first["first"], "what is compiled is left alone")
+        self.assertEqual(every["b"], first["b"], "what is compiled is left alone")
 
     def test_an_import_takes_the_bytecode(self):
         self.compile()
@@ -133,7 +135,7 @@ class Ahead(unittest.TestCase):
             os.link(self.unpacked / wheel / f"{name}.py", self.packages / f"{name}.py")
 
     def take(self):
-        self.assertEqual(script.compile_all(str(self.root / "lib"), None, self.prepared), "")
+        self.assertEqual(script.compile_all(str(self.root / "lib"), [], True, self.prepared), "")
         bytecode = self.packages / "__pycache__"
         return {path.name.partition(".")[0]: path for path in bytecode.iterdir()}
 

@@ -18,9 +18,15 @@ use crate::system::progress::Progress;
 /// Every module took 6 s on two cores; plugins for the clouds treble it, a busy machine much more.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// The part of the modules that the server loads after which loading it can begin: by the time that it
+/// has loaded these, one core has compiled the others.
+const HEAD_START: &str = "0.6";
+
 /// Which modules to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modules {
+    /// The first of those that the server loads.
+    First,
     /// The modules that the server loads; [`complete`] compiles the others.
     Loaded,
     /// All of them.
@@ -41,10 +47,15 @@ pub fn compile(
 ) -> Result<()> {
     let mark = path.join(INCOMPLETE);
     let mut command = script(host, interpreter).args([path.join("lib")]);
-    if modules == Modules::Loaded {
+    command = command.args(["--loaded".as_ref(), host.loaded_modules().as_os_str()]);
+    if modules != Modules::All {
         file::write(&mark, b"", 0o644)?;
-        command = command.args(["--only".as_ref(), host.loaded_modules().as_os_str()]);
     }
+    command = match modules {
+        Modules::First => command.args(["--share", HEAD_START]),
+        Modules::Loaded => command.args(["--share", "1"]),
+        Modules::All => command,
+    };
     if prepared.is_dir() {
         command = command.args(["--prepared".as_ref(), prepared.as_os_str()]);
     }

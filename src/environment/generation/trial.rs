@@ -76,21 +76,17 @@ impl Trial<'_> {
                 verify: Duration::ZERO,
             });
         }
-        let what = "compiling what the server loads";
-        let (((), first), _) = progress.step(what, || compile(Modules::Loaded))?;
+        let what = "compiling what the server loads first";
+        let (((), first), _) = progress.step(what, || compile(Modules::First))?;
         failpoint::pass("compiled");
         let what = format!("loading the server from {} packages", self.packages.len());
         let (tried, _) = progress.step(&what, || {
             thread::scope(|scope| {
                 // The disk has work while the processor has other: most is written when it counts.
                 scope.spawn(|| file::sync_file_system(self.path));
-                let rest =
-                    (self.modules == Modules::All).then(|| scope.spawn(|| compile(Modules::All)));
+                let rest = scope.spawn(|| compile(self.modules));
                 let (verified, verify) = timed(|| verify(self.host, self.path))?;
-                let rest = match rest {
-                    Some(rest) => join(rest)?.1,
-                    None => Duration::ZERO,
-                };
+                let ((), rest) = join(rest)?;
                 Ok(Tried {
                     verified,
                     compile: first + rest,
