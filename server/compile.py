@@ -1,10 +1,11 @@
 """Compiles the modules below a directory, without running code of the packages: root may run it.
 
-    python3 -I -S compile.py DIRECTORY [--loaded LIST [--share SHARE]] [--prepared FOLDER]
+    python3 -I -S compile.py DIRECTORY... [--loaded LIST [--share SHARE]] [--prepared FOLDER]
     python3 -I -S compile.py --ahead CACHE --prepared FOLDER
 
 LIST names modules by their paths relative to a site-packages directory: they come first, in this order.
-With --share, no others are compiled, and of these that share: 0.5 stands for the first half.
+With --share, no others are compiled, and of these that share: 0.5 stands for the first half. Modules in no
+site-packages directory, those of the launcher, come before all.
 
 What has its bytecode already is left alone. A file that is no Python of this version (a template, a test
 of a syntax) is left out, as an import of it would say. The packages' own tests are left out too: a third
@@ -18,6 +19,7 @@ do, the first form does.
 """
 
 import argparse
+import itertools
 import math
 import multiprocessing
 import os
@@ -30,6 +32,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 SITE_PACKAGES = "/site-packages/"
 TESTS = {"test", "tests"}  # folders
@@ -44,7 +47,7 @@ NICENESS = 5  # uv and the server come first
 def main(arguments: list[str]) -> int:
     """Compile with every core; return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("directory", nargs="?")
+    parser.add_argument("directories", nargs="*")
     parser.add_argument("--loaded", type=Path)
     parser.add_argument("--share", type=float)
     parser.add_argument("--prepared", type=Path)
@@ -59,20 +62,22 @@ def main(arguments: list[str]) -> int:
         # Whoever waits for this waits for the server to be loaded as well, or for nothing.
         os.nice(NICENESS)
     others = options.share is None
-    trouble = compile_all(options.directory, names[:number], others, options.prepared)
+    trouble = compile_all(options.directories, names[:number], others, options.prepared)
     if trouble:
         print(trouble, file=sys.stderr)
     return 1 if trouble else 0
 
 
-def compile_all(directory: str, names: list[str], others: bool, prepared: Path | None) -> str:
+def compile_all(
+    directories: list[str], names: list[str], others: bool, prepared: Path | None
+) -> str:
     """Compile what is named, and others if told so. Return what went wrong, if anything."""
     places = {name: place for place, name in enumerate(names)}
     found = []
-    for path in modules(directory):
-        name = path.partition(SITE_PACKAGES)[2]
-        place = places.get(name, len(names))
-        bytecode = str(prepared / f"{name}c") if prepared else ""
+    for path in itertools.chain.from_iterable(map(modules, directories)):
+        _, inside, name = path.partition(SITE_PACKAGES)
+        place = places.get(name, len(names)) if inside else -1
+        bytecode = str(prepared / f"{name}c") if prepared and inside else ""
         if place < len(names) or others or os.path.exists(bytecode):
             found.append((place, path, bytecode))
     jobs = [(path, bytecode) for _, path, bytecode in sorted(found)]
@@ -147,7 +152,9 @@ def compile_one(job: tuple[str, str]) -> str:
     try:
         target = cache_from_source(path)
         if not os.path.exists(target) and not take(prepared, path, target):
-            py_compile.compile(path, quiet=2)
+            # The time of a packaged file says little: that of its package's build is no later.
+            mode = None if SITE_PACKAGES in path else PycInvalidationMode.CHECKED_HASH
+            py_compile.compile(path, quiet=2, invalidation_mode=mode)
     except OSError as error:
         return f"{path}: {error}"
     return ""

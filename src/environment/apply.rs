@@ -102,7 +102,7 @@ fn is_tidy(host: &Host, active: &Generation, state: &State) -> bool {
     // Settings that can't be read keep nothing from being removed later.
     let keep = Settings::read(host).map_or(usize::MAX, |settings| settings.generations);
     !host.requirements_before().exists()
-        && !generation::is_incomplete(active)
+        && !generation::is_incomplete(host, active)
         && !generation::is_untidy(host, keep, state.previous.as_deref())
 }
 
@@ -172,7 +172,7 @@ fn build(
     if request.is_modest()
         && let Some(generation) = look(host, state, request.caller, progress)?
     {
-        if generation::is_incomplete(&generation) {
+        if generation::is_incomplete(host, &generation) {
             generation::complete(host, &generation, progress)?;
         }
         prune(host, Settings::read(host)?.generations, state, progress);

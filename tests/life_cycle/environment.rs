@@ -1,7 +1,7 @@
 //! `apply`: what it makes, and what it leaves alone.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -197,6 +197,30 @@ fn modules_are_compiled_while_an_index_still_sends_others() {
     // It says where it was compiled.
     assert!(bytecode("covalent").contains("/var/cache/covalentctl/archive-v0/"));
     assert!(bytecode("six").contains("six.py"));
+}
+
+#[test]
+fn the_launcher_is_compiled_once_and_again_when_a_package_brings_another() {
+    let tree = Tree::new();
+    let module = "usr/libexec/covalent/server/covalent_service/postgresql.py";
+    let folder = tree.path(module).parent().unwrap().join("__pycache__");
+    let bytecode = || {
+        let mut files = fs::read_dir(&folder).unwrap();
+        let file = files.next().unwrap().unwrap();
+        assert!(files.next().is_none());
+        (file.metadata().unwrap().ino(), file.path())
+    };
+    tree.ok(&["apply"]);
+    let first = bytecode();
+    tree.ok(&["apply"]);
+    assert_eq!(bytecode(), first);
+
+    let active = tree.active();
+    tree.write(module, "x = 'another'\n");
+    tree.ok(&["apply", "--transaction"]);
+    let text = fs::read(bytecode().1).unwrap();
+    assert!(String::from_utf8_lossy(&text).contains("another"));
+    assert_eq!(tree.active(), active);
 }
 
 #[test]

@@ -62,6 +62,28 @@ class Compile(unittest.TestCase):
         self.assertEqual(sorted(every), ["b", "first", "second"])
         self.assertEqual(every["b"], first["b"], "what is compiled is left alone")
 
+    def test_the_launcher_whose_bytecode_is_taken_for_the_same_text_alone(self):
+        names = self.packages / "list.txt"
+        names.write_text("")
+        module = Path(self.packages.parents[2]) / "server/own.py"
+        module.parent.mkdir()
+        module.write_text("print(1)\n")
+        self.compile(module.parent, "--loaded", names, "--share", "1")
+        (bytecode,) = module.parent.glob("__pycache__/own.*")
+        code = f"import sys; sys.path.insert(0, {str(module.parent)!r}); import own"
+
+        def imported():
+            command = [sys.executable, "-B", "-v", "-c", code]
+            return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+        same = imported()
+        self.assertIn(f"# code object from '{bytecode}'", same.stderr)
+        # A package's files have the time of its build: another text may have the same, and the same size.
+        status = module.stat()
+        module.write_text("print(2)\n")
+        os.utime(module, ns=(status.st_atime_ns, status.st_mtime_ns))
+        self.assertEqual((same.stdout, imported().stdout), ("1\n", "2\n"))
+
     def test_an_import_takes_the_bytecode(self):
         self.compile()
         code = f"import sys; sys.path.insert(0, {str(self.packages)!r}); import b"
@@ -135,7 +157,7 @@ class Ahead(unittest.TestCase):
             os.link(self.unpacked / wheel / f"{name}.py", self.packages / f"{name}.py")
 
     def take(self):
-        self.assertEqual(script.compile_all(str(self.root / "lib"), [], True, self.prepared), "")
+        self.assertEqual(script.compile_all([str(self.root / "lib")], [], True, self.prepared), "")
         bytecode = self.packages / "__pycache__"
         return {path.name.partition(".")[0]: path for path in bytecode.iterdir()}
 

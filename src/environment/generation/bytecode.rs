@@ -1,11 +1,13 @@
 //! Compiling a generation's modules: nobody who runs them could write the bytecode.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, access};
 
 use super::Generation;
 use super::layout::INCOMPLETE;
@@ -33,11 +35,14 @@ pub enum Modules {
     All,
 }
 
+/// The folder of bytecode beside modules (PEP 3147).
+const BYTECODE: &str = "__pycache__";
+
 /// The file in the folder of [`ahead`] that is there as long as somebody waits for more.
 const UNDER_WAY: &str = "under-way";
 
-/// Compiles modules of the environment at `path`, but for those that `prepared` has from [`ahead`].
-/// Until all are compiled, the environment is marked as incomplete.
+/// Compiles modules of the environment at `path`, but for those that `prepared` has from [`ahead`], and
+/// the launcher's. Until all are compiled, the environment is marked as incomplete.
 pub fn compile(
     host: &Host,
     path: &Path,
@@ -47,6 +52,15 @@ pub fn compile(
 ) -> Result<()> {
     let mark = path.join(INCOMPLETE);
     let mut command = script(host, interpreter).args([path.join("lib")]);
+    // Packages are loaded before the launcher.
+    if modules != Modules::First && launcher_is_due(host, interpreter) {
+        let bytecode = launcher(host).join(BYTECODE);
+        if bytecode.exists() {
+            fs::remove_dir_all(&bytecode)
+                .with_context(|| format!("removing {}", bytecode.display()))?;
+        }
+        command = command.args([launcher(host)]);
+    }
     command = command.args(["--loaded".as_ref(), host.loaded_modules().as_os_str()]);
     if modules != Modules::All {
         file::write(&mark, b"", 0o644)?;
@@ -64,6 +78,32 @@ pub fn compile(
         fs::remove_file(&mark).with_context(|| format!("removing {}", mark.display()))?;
     }
     Ok(())
+}
+
+/// The launcher's modules, which are the package's, and are loaded by every process of the server's.
+fn launcher(host: &Host) -> PathBuf {
+    host.launcher().join("covalent_service")
+}
+
+/// Whether a module of the launcher has come since its bytecode was written, if that ever was. Where
+/// it can't be, as in a file system that is never written, nothing is due.
+fn launcher_is_due(host: &Host, interpreter: &Interpreter) -> bool {
+    let folder = launcher(host);
+    let [major, minor, _] = interpreter.version;
+    let is_due = |module: &Path| {
+        let name = module.file_stem().unwrap_or_default().display();
+        let bytecode = format!("{BYTECODE}/{name}.cpython-{major}{minor}.pyc");
+        // When a package's file came is in the time of its inode alone (dpkg(1), rpm(8)).
+        let came = fs::metadata(module).map(|file| (file.ctime(), file.ctime_nsec()));
+        let written =
+            fs::metadata(folder.join(bytecode)).map(|file| (file.mtime(), file.mtime_nsec()));
+        matches!((came, written), (Ok(came), written) if written.as_ref().ok() < Some(&came))
+    };
+    access(&folder, Access::WRITE_OK).is_ok()
+        && super::entries(&folder).is_ok_and(|entries| {
+            let modules = |path: &&PathBuf| path.extension().is_some_and(|end| end == "py");
+            entries.iter().filter(modules).any(|module| is_due(module))
+        })
 }
 
 /// Installs, and meanwhile compiles what uv unpacks into its cache, into the folder `prepared`: fetching
@@ -98,9 +138,10 @@ fn script(host: &Host, interpreter: &Interpreter) -> Command {
         .args([host.launcher().join("compile.py")])
 }
 
-/// Whether modules of a ready generation are left to compile.
-pub fn is_incomplete(generation: &Generation) -> bool {
+/// Whether modules of a ready generation, or of the launcher that runs from it, are left to compile.
+pub fn is_incomplete(host: &Host, generation: &Generation) -> bool {
     generation.path.join(INCOMPLETE).exists()
+        || launcher_is_due(host, &generation.manifest.interpreter)
 }
 
 /// Compiles the modules of a ready generation that have no bytecode yet. Only for the holder of
