@@ -84,7 +84,8 @@ pub fn apply(host: &Host, request: &Request, progress: &Progress) -> Result<Opti
                 remember(host, &state, &known);
                 return Ok(None);
             }
-            Ok(_) => {}
+            // What was asked of an interpreter is not asked again.
+            Ok(_) => remember(host, &state, &known),
             Err(error) => {
                 state.failure = Some(FailedAttempt::new(&error, None));
                 remember(host, &state, &known);
