@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::blueprint::Blueprint;
+use super::bytecode::Modules;
 use super::contents::packages;
 use super::install::{InstallOutcome, Installer};
 use super::layout::CONSTRAINTS;
@@ -39,7 +40,7 @@ pub fn build(
     file::make_folder(&host.generations(), 0o755)?;
     mount::refuse_noexec(&host.generations())?;
     space::check(&host.generations(), blueprint.base().is_some())?;
-    Unfinished::new(host, blueprint.wanted).complete(host, blueprint, progress)
+    Unfinished::new(host, blueprint).complete(host, blueprint, progress)
 }
 
 /// A build under way; dropped, it is removed.
@@ -50,6 +51,8 @@ struct Unfinished {
     /// uv's cache on the same file system: its files become the environment's by hard link.
     cache: PathBuf,
     keep: bool,
+    /// Whether the run that completes it removes the cache: some thousand files, while nobody waits.
+    leave_cache: bool,
 }
 
 /// What came of each phase of a build.
@@ -64,7 +67,9 @@ struct Built {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next run, which sweeps.
-        let _ = fs::remove_dir_all(&self.cache);
+        if !(self.keep && self.leave_cache) {
+            let _ = fs::remove_dir_all(&self.cache);
+        }
         if !self.keep {
             let _ = fs::remove_dir_all(&self.path);
         }
@@ -72,13 +77,13 @@ impl Drop for Unfinished {
 }
 
 impl Unfinished {
-    fn new(host: &Host, wanted: &Wanted) -> Unfinished {
+    fn new(host: &Host, blueprint: &Blueprint) -> Unfinished {
         let made = Timestamp::now();
         // No two are made within a millisecond, and their names are in the order of their times.
         let id = format!(
             "{}-{}",
             made.strftime("%Y%m%dT%H%M%S.%3fZ"),
-            &wanted.fingerprint[..8]
+            &blueprint.wanted.fingerprint[..8]
         );
         Unfinished {
             made,
@@ -86,6 +91,7 @@ impl Unfinished {
             cache: host.generations().join(format!(".{id}.cache")),
             id,
             keep: false,
+            leave_cache: blueprint.modules == Modules::Loaded,
         }
     }
 
