@@ -104,11 +104,13 @@ pub(super) fn exchange(
 
 /// Copies what is about to be replaced, all of it or nothing; it has reached the disk when this returns.
 fn put_aside(draft: &Path, before: &Path) -> Result<()> {
-    let copied = fs::copy(draft, before).and_then(|_| File::open(before)?.sync_all());
+    let copied = fs::copy(draft, before)
+        .with_context(|| format!("writing {}", before.display()))
+        .and_then(|_| file::sync_file_system(before));
     if copied.is_err() {
         let _ = fs::remove_file(before);
     }
-    copied.with_context(|| format!("writing {}", before.display()))
+    copied
 }
 
 /// How the names of what was there before end.
