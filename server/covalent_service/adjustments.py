@@ -34,7 +34,12 @@ DEFAULT_FOLDERS = {
 IDLE_CLUSTER = {
     "distributed": {
         # What a task is at, a hundred times a second: for a page that needs bokeh.
-        "worker": {"profile": {"enabled": False}},
+        "worker": {
+            "profile": {"enabled": False},
+            # Whether a worker has too much memory, which two processes look at for each. The kernel ends
+            # workers first, too (memory.py), should one grow faster than that.
+            "memory": {"monitor-interval": "250ms"},
+        },
         "admin": {
             # Whether an event loop hangs; it is told from 3 s on.
             "tick": {"interval": "500ms"},

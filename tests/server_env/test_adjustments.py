@@ -431,6 +431,7 @@ class WorkerPreload(unittest.TestCase):
 class IdleCluster(unittest.TestCase):
     DEFAULTS = {
         "distributed.worker.profile.enabled": True,
+        "distributed.worker.memory.monitor-interval": "100ms",
         "distributed.admin.tick.interval": "20ms",
         "distributed.admin.system-monitor.interval": "500ms",
     }
@@ -447,7 +448,7 @@ class IdleCluster(unittest.TestCase):
             dask.config.set({"distributed.admin.tick.interval": "1s"})
             adjustments.idle_cluster()
             self.addCleanup(dask.config.defaults.pop)
-            self.assertEqual(list(self.settings().values()), [False, "1s", "5s"])
+            self.assertEqual(list(self.settings().values()), [False, "250ms", "1s", "5s"])
 
 
 class WorkersShareMemory(unittest.TestCase):
