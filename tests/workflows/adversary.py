@@ -66,7 +66,8 @@ def attack(folder):
 
     def hunt():
         mine = os.readlink("/proc/self/ns/mnt"), os.getpid()
-        for process in glob.glob("/proc/[0-9]*"):
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            process = f"/proc/{number}"
             try:
                 namespace = os.readlink(f"{process}/ns/mnt")
             except OSError:
@@ -136,7 +137,8 @@ def attack(folder):
                 with open(f"{folder}/{name}.new", "w") as file:
                     json.dump(counts, file)
                 os.replace(f"{folder}/{name}.new", f"{folder}/{name}.json")
-        time.sleep(0.002)
+        # What is hunted lives for longer than this, and whoever is hunted gets on.
+        time.sleep(0.005)
     return dict(attempts), dict(successes)
 
 
