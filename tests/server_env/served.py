@@ -112,7 +112,7 @@ class Served:
         return self.home / DATABASE
 
     def query(self, statement):
-        connection = sqlite3.connect(self.database)
+        connection = sqlite3.connect(self.database, timeout=30)
         try:
             with connection:
                 return connection.execute(statement).fetchall()
