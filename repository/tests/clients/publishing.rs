@@ -17,7 +17,7 @@ use crate::fixture::{Fixture, output, run, said};
 use crate::tiny;
 
 /// So many that several fall into one update, and every kind of pause between two of them.
-const PUBLICATIONS: usize = 100;
+const PUBLICATIONS: usize = 40;
 
 /// Every file with its content and its times.
 fn snapshot(fixture: &Fixture) -> Result<BTreeMap<PathBuf, (Vec<u8>, SystemTime)>> {
