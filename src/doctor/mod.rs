@@ -14,7 +14,6 @@ mod start;
 mod unit;
 mod verdict;
 
-use std::panic::resume_unwind;
 use std::thread;
 
 pub use self::verdict::Verdict;
@@ -22,6 +21,7 @@ pub use self::verdict::Verdict;
 use self::verdict::{may_read_all, only_root};
 use crate::system::host::Host;
 use crate::system::role::Role;
+use crate::system::thread::join;
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ pub fn examine(host: &Host) -> Vec<Check> {
             .into_iter()
             .map(|(name, look)| Check {
                 name,
-                verdict: look.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                verdict: join(look),
             })
             .collect()
     })

@@ -20,5 +20,6 @@ pub(crate) mod signals;
 pub(crate) mod space;
 pub(crate) mod systemd;
 pub(crate) mod terminal;
+pub(crate) mod thread;
 pub(crate) mod turn;
 pub(crate) mod unit_exit;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,6 +19,7 @@ use crate::system::failpoint;
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::progress::Progress;
+use crate::system::thread::join;
 
 /// An environment to be tried.
 pub struct Trial<'a> {
@@ -121,11 +122,4 @@ impl Trial<'_> {
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let start = Instant::now();
     Ok((work()?, start.elapsed()))
-}
-
-/// What a thread returned; its panic goes on here.
-fn join<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
