@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use machine::Machine;
-use machine::packages::{DIST, Family, PYTHON, builder, in_project, wait_for_answer};
+use machine::packages::{DIST, Family, PYTHON, builder, in_project, journal, wait_for_answer};
 
 use crate::report::{table, verdict};
 use own::OWN;
@@ -63,10 +63,17 @@ impl Service {
         let said = machine
             .script("python3 -I /bench/service/answers.py \"$@\"")
             .arguments([&port, self.unit, verb])
-            .ok()?;
+            .ok()
+            .with_context(|| self.journal(machine))?;
         said.trim()
             .parse()
             .with_context(|| format!("{said:?} is not a number"))
+    }
+
+    /// What it has said of late.
+    fn journal(&self, machine: &Machine) -> String {
+        journal(machine, &format!("--lines 60 --unit {}", self.unit))
+            .unwrap_or_else(|error| error.to_string())
     }
 
     /// Runs a workflow to its end.
