@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, IFlags, RenameFlags, ioctl_getflags, ioctl_setflags};
 
 use super::failpoint;
 
@@ -129,6 +129,17 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
         .with_context(|| format!("setting the mode of {}", path.display()))
+}
+
+/// Has ext4 put each of the folders that are made in this one far from the others (chattr(1), T). For a
+/// minute it looks past every file that was removed before it makes one nearby, so that what follows the
+/// removal of ten thousand files takes several times as long. Other file systems have no such flag.
+pub fn scatter(folder: &Path) {
+    if let Ok(file) = File::open(folder)
+        && let Ok(flags) = ioctl_getflags(&file)
+    {
+        let _ = ioctl_setflags(&file, flags | IFlags::TOPDIR);
+    }
 }
 
 /// Removes a file. Returns whether it was there.

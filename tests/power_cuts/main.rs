@@ -6,6 +6,7 @@
 mod file_system;
 mod tree;
 
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use covalentctl::system::failpoint;
+use rustix::fs::{IFlags, ioctl_getflags};
 
 use crate::tree::{Found, Tree};
 
@@ -161,6 +163,12 @@ fn a_kill_at_any_moment_leaves_the_old_environment_or_the_new_one() -> Result<()
 fn a_file_system_that_runs_full_leaves_the_old_environment_or_the_new_one() -> Result<()> {
     let tree = Tree::new()?;
     tree.ok(&["apply"])?;
+    let generations = tree.path("opt/virtualenvs/.covalent");
+    let flags = ioctl_getflags(File::open(&generations)?)?;
+    ensure!(
+        flags.contains(IFlags::TOPDIR),
+        "what is removed there delays what is made after it: {flags:?}"
+    );
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut tally = Tally::default();
     let mut refused = 0;

@@ -38,6 +38,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<Option<Generation>> {
     file::make_folder(&host.generations(), 0o755)?;
+    file::scatter(&host.generations());
     mount::refuse_noexec(&host.generations())?;
     space::check(&host.generations(), blueprint.base().is_some())?;
     Unfinished::new(host, blueprint).complete(host, blueprint, progress)
