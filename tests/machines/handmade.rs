@@ -16,9 +16,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// pip would make it. No index can be reached, so the wheels are those of the packages.
 const ENVIRONMENT: &str = include_str!("scripts/environment-by-hand");
 
-/// With a folder outside of the server's home.
+/// With a folder outside of the server's home. Its port, as every one here, is none that Linux gives to an
+/// outgoing connection (`net.ipv4.ip_local_port_range`): Covalent's own start takes the next one then.
 const VARIABLES: &str =
-    "LOGLEVEL=INFO\nCOVALENT_SVC_PORT=48123\nCOVALENT_LOGDIR=/var/log/covalent\n";
+    "LOGLEVEL=INFO\nCOVALENT_SVC_PORT=28123\nCOVALENT_LOGDIR=/var/log/covalent\n";
 
 const DISPATCH: &str = "\
 import sys, covalent as ct
@@ -101,28 +102,28 @@ fn set_up_by_hand(machine: &Machine) -> Result<Vec<String>> {
         .script("systemctl start covalent")
         .limit(LIMIT)
         .ok()?;
-    wait_for_answer(machine, 48123)?;
+    wait_for_answer(machine, 28123)?;
     let python = "/opt/virtualenvs/covalent/bin/python";
     (1..=2)
-        .map(|number| client(machine, python, 48123, DISPATCH, &number.to_string()))
+        .map(|number| client(machine, python, 28123, DISPATCH, &number.to_string()))
         .collect()
 }
 
 fn the_packages_have_it(machine: &Machine, workflows: &[String]) -> Result<()> {
-    wait_for_answer(machine, 48123)?;
+    wait_for_answer(machine, 28123)?;
     let process = property(machine, "MainPID")?;
     let owner = machine.ok(&format!("stat --format=%U /proc/{process}"))?;
     ensure!(owner == "covalent\n", "the server is {owner}'s");
-    let listed = listed(machine, 48123)?;
+    let listed = listed(machine, 28123)?;
     for (workflow, value) in workflows.iter().zip(["4", "8"]) {
         ensure!(
             listed.contains(workflow),
             "{workflow} is not listed: {listed}"
         );
-        let result = result(machine, 48123, workflow)?;
+        let result = result(machine, 28123, workflow)?;
         ensure!(result == format!("COMPLETED {value}"), "{result}");
     }
-    client(machine, PYTHON, 48123, DISPATCH, "3")?;
+    client(machine, PYTHON, 28123, DISPATCH, "3")?;
     let owners = machine.ok("stat --format='%U %n' /root/secret /var/lib/covalent/second-name")?;
     ensure!(
         owners == "root /root/secret\nroot /var/lib/covalent/second-name\n",
@@ -176,10 +177,10 @@ fn what_is_in_a_home_is_brought(machine: &Machine, own: &[String]) -> Result<()>
         .script(ENVIRONMENT)
         .arguments(["/root/environment"])
         .ok()?;
-    let start = "env -u XDG_CACHE_HOME HOME=/root COVALENT_SVC_PORT=48222 /root/environment/bin/covalent start";
+    let start = "env -u XDG_CACHE_HOME HOME=/root COVALENT_SVC_PORT=28222 /root/environment/bin/covalent start";
     machine.script(start).limit(LIMIT).ok()?;
-    wait_for_answer(machine, 48222)?;
-    let workflow = client(machine, PYTHON, 48222, DISPATCH, "10")?;
+    wait_for_answer(machine, 28222)?;
+    let workflow = client(machine, PYTHON, 28222, DISPATCH, "10")?;
 
     let refused = machine.sh("covalentctl adopt /root")?;
     let said = ["has 3 workflows of its own", "adopt --replace /root"];
@@ -201,16 +202,16 @@ fn what_is_in_a_home_is_brought(machine: &Machine, own: &[String]) -> Result<()>
     let cut_off = "timeout --signal=KILL 0.7 covalentctl adopt --replace /root || true
         covalentctl adopt --replace /root";
     expect(&machine.script(cut_off).limit(LIMIT).run()?, 0, &said)?;
-    wait_for_answer(machine, 48123)?;
-    let found = result(machine, 48123, &workflow)?;
+    wait_for_answer(machine, 28123)?;
+    let found = result(machine, 28123, &workflow)?;
     ensure!(found == "COMPLETED 40", "{found}");
-    let listed = listed(machine, 48123)?;
+    let listed = listed(machine, 28123)?;
     ensure!(
         listed.contains(&workflow) && !listed.contains(&own[0]),
         "{listed}"
     );
     // The other server has lost nothing.
-    let there = result(machine, 48222, &workflow)?;
+    let there = result(machine, 28222, &workflow)?;
     ensure!(there == "COMPLETED 40", "{there}");
     Ok(())
 }
@@ -247,7 +248,7 @@ fn of_an_earlier_covalent_becomes_rpms() -> Result<()> {
     )?;
     machine.write_file(
         "/etc/covalent/covalent.env",
-        "COVALENT_SVC_PORT=48123\n",
+        "COVALENT_SVC_PORT=28123\n",
         0o644,
     )?;
     machine.ok("systemctl daemon-reload; systemctl enable covalent")?;
@@ -262,10 +263,10 @@ fn of_an_earlier_covalent_becomes_rpms() -> Result<()> {
     )?;
     ensure!(property(&machine, "UnitFileState")? == "enabled", "{said}");
     machine.ok("systemctl start covalent")?;
-    wait_for_answer(&machine, 48123)?;
-    let found = result(&machine, 48123, workflow)?;
+    wait_for_answer(&machine, 28123)?;
+    let found = result(&machine, 28123, workflow)?;
     ensure!(found == "COMPLETED 3", "{found}");
-    ensure!(listed(&machine, 48123)?.contains(workflow));
+    ensure!(listed(&machine, 28123)?.contains(workflow));
     let status = status(&machine)?;
     ensure!(status["service"]["active"] == "active", "{status}");
     Ok(())
@@ -281,8 +282,8 @@ fn that_runs_from_a_unit_below_etc_goes_on_until_it_is_adopted() -> Result<()> {
         .script("systemctl start covalent")
         .limit(LIMIT)
         .ok()?;
-    wait_for_answer(&machine, 48123)?;
-    let workflow = client(&machine, PYTHON, 48123, DISPATCH, "1")?;
+    wait_for_answer(&machine, 28123)?;
+    let workflow = client(&machine, PYTHON, 28123, DISPATCH, "1")?;
     let said = Family::Deb.install(&machine, DIST)?;
     expect_said(
         &said,
@@ -303,10 +304,10 @@ fn that_runs_from_a_unit_below_etc_goes_on_until_it_is_adopted() -> Result<()> {
         ensure!(owner == "covalent\n", "{owner}");
         Ok::<_, anyhow::Error>(())
     })?;
-    wait_for_answer(&machine, 48123)?;
+    wait_for_answer(&machine, 28123)?;
     let fragment = property(&machine, "FragmentPath")?;
     ensure!(!fragment.starts_with("/etc"), "{fragment}");
-    let found = result(&machine, 48123, &workflow).context("the earlier workflow")?;
+    let found = result(&machine, 28123, &workflow).context("the earlier workflow")?;
     ensure!(found == "COMPLETED 4", "{found}");
     Ok(())
 }
