@@ -88,7 +88,7 @@ class Settings:
         plugins = given.path("XDG_CONFIG_DIR", home / ".config") / "covalent/executor_plugins"
         share = given.path("XDG_DATA_HOME", home / ".local/share") / "covalent"
         all_interfaces = given.switch("COVALENT_SERVER_IFACE_ANY", False)
-        address = given.value("COVALENT_DISPATCHER_ADDR", _host_name, "")
+        address = given.value("COVALENT_DISPATCHER_ADDR", _own_host, "")
         if not address:
             address = _default_address(machine_name) if all_interfaces else "localhost"
         dashboard = given.value("COVALENT_DASK_DASHBOARD", host_and_port, "")
@@ -286,6 +286,14 @@ def _host_name(text: str) -> str:
         ) from None
 
 
+def _own_host(text: str) -> str:
+    """What is listened on or connected to: such an address means nothing without an interface."""
+    name = _host_name(text)
+    if name.startswith("[") and IPv6Address(name[1:-1]).is_link_local:
+        raise ValueError("a host name or an IP address, and none that is link-local (fe80::)")
+    return name
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -300,7 +308,7 @@ def _host_names(text: str) -> tuple[str, ...]:
 def host_and_port(text: str) -> str:
     host, separator, port = text.rpartition(":")
     if separator and port.isdigit() and (host.startswith("[") or ":" not in host):
-        return f"{_host_name(host)}:{_port(port)}"
+        return f"{_own_host(host)}:{_port(port)}"
     raise ValueError(f"host:port, such as {EXAMPLE_DASHBOARD}")
 
 

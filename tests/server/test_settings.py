@@ -71,6 +71,8 @@ class Values(unittest.TestCase):
             ("COVALENT_ALLOWED_HOSTS", "a.example, http://b.example", "list of host names"),
             ("COVALENT_DATA_DIR", "data", "an absolute path"),
             ("COVALENT_DATABASE", "db.sqlite", "an absolute path"),
+            ("COVALENT_DISPATCHER_ADDR", "fe80::1", "none that is link-local"),
+            ("COVALENT_FLEET_LISTEN", "[fe80::1]:48009", "none that is link-local"),
             ("COVALENT_DASK_DASHBOARD", "8787", "host:port"),
             ("COVALENT_DASK_DASHBOARD", "127.0.0.1:99999", "from 1 to 65535"),
             ("COVALENT_DASK_DASHBOARD", "0.0.0.0:8787", "COVALENT_SERVER_IFACE_ANY=1"),

@@ -65,9 +65,10 @@ impl Value {
             Value::Number => Some("a whole number"),
             Value::Time => Some("a time such as 30min or 1h"),
             Value::Memory => Some("an amount of memory such as 8G"),
-            Value::Place => {
-                Some("a name or an address with a port, such as server.example.org:48009")
-            }
+            Value::Place => Some(
+                "a name or an address with a port, such as server.example.org:48009, and none \
+                     that is link-local (fe80::)",
+            ),
             Value::Ports => Some("two ports such as 48010-48109, the smaller one first"),
             Value::Resources => Some("names with numbers, such as GPU=1"),
             Value::Address => {
@@ -159,7 +160,7 @@ fn is_place(value: &str) -> bool {
     };
     // An IPv6 address without brackets has no port that can be told from it.
     let is_host = match host.strip_prefix('[') {
-        Some(rest) => rest.ends_with(']'),
+        Some(rest) => rest.strip_suffix(']').is_some_and(is_contact),
         None => !host.is_empty() && !host.contains(':'),
     };
     let is_clean = !host.contains(|c: char| c.is_whitespace() || "/@".contains(c));
