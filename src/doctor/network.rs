@@ -13,6 +13,7 @@ use crate::service::address::Address;
 use crate::service::api::{self, NotLetIn};
 use crate::service::environment_file::EnvironmentFile;
 use crate::system::account::{self, Account};
+use crate::system::file;
 use crate::system::host::Host;
 use crate::system::role::Role;
 use crate::system::systemd;
@@ -28,6 +29,9 @@ const DEFAULT_GROUP: &str = "covalent-users";
 
 /// The ports of a worker where `worker.env` sets none.
 const WORKER_PORTS: RangeInclusive<u16> = 48010..=48109;
+
+/// The first port that needs no rights (ip-sysctl.rst of the kernel).
+const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// `TCP_LISTEN` there.
 const LISTENING: &str = "0A";
@@ -59,6 +63,13 @@ pub(super) fn port(host: &Host) -> Verdict {
         };
     }
     match TcpListener::bind(place) {
+        Ok(_) if !account_may_have(host, port) => bad(
+            format!(
+                "{port} needs more rights than the account {} has",
+                account::NAME
+            ),
+            "set COVALENT_SVC_PORT in /etc/covalent/covalent.env to a port from 1024 on",
+        ),
         Ok(_) => good(format!("{port} is free")),
         Err(error) => bad(
             format!("{address} can't be used: {error}"),
@@ -68,6 +79,20 @@ pub(super) fn port(host: &Host) -> Verdict {
             ),
         ),
     }
+}
+
+/// Whether the service can bind the port, which root always can (capabilities(7)).
+fn account_may_have(host: &Host, port: u16) -> bool {
+    let first = file::read_text(&host.path(FIRST_UNPRIVILEGED));
+    let first: Option<u16> = first
+        .ok()
+        .flatten()
+        .and_then(|first| first.trim().parse().ok());
+    let is_ordinary = first.is_none_or(|first| port >= first);
+    is_ordinary
+        || systemd::show(host, &["AmbientCapabilities"])
+            .values()
+            .any(|given| given.split(' ').any(|one| one == "cap_net_bind_service"))
 }
 
 /// Who can reach the server, as `covalent.env` says.

@@ -296,6 +296,17 @@ fn the_driver_that_the_database_needs_is_told() {
 }
 
 #[test]
+fn a_port_that_root_alone_can_have_is_told() {
+    let tree = sound();
+    let first = "proc/sys/net/ipv4/ip_unprivileged_port_start";
+    tree.write(first, "1024\n");
+    expect(&tree, "port", "good", &["is free"]);
+    tree.write(first, "65535\n");
+    let cure = "Next: set COVALENT_SVC_PORT";
+    expect(&tree, "port", "BAD", &["needs more rights", cure]);
+}
+
+#[test]
 fn a_port_that_somebody_else_has_is_told() {
     let tree = sound();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
