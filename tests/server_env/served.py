@@ -12,6 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import client
+
 # As covalentctl has them (`src/service/serve.rs`).
 OPTIONS = ("-I", "-X", "utf8", "-u")
 LAUNCHER = Path(__file__).resolve().parents[2] / "server"
@@ -171,27 +173,30 @@ class Served:
         return bool(self.query("SELECT id FROM electrons WHERE status = 'RUNNING'"))
 
     def client(self, code, seconds=60, **variables):
-        """Run client code in an interpreter of its own; return what it prints."""
+        """Run client code in a process of its own; return what it prints."""
         # Covalent's client keeps the first port that it is told in its home.
         home = self.home / f"client-{self.port}"
         home.mkdir(exist_ok=True)
-        file = home / "client.py"
+        file, output, errors = (home / name for name in ("client.py", "output", "errors"))
         file.write_text(code)
-        done = subprocess.run(
-            [sys.executable, str(file)],
-            env={
-                "HOME": str(home),
-                "COVALENT_SVC_PORT": str(self.port),
-                "PATH": "/usr/bin:/bin",
-                **variables,
-            },
-            capture_output=True,
-            text=True,
-            timeout=seconds,
+        environment = {
+            "HOME": str(home),
+            "COVALENT_SVC_PORT": str(self.port),
+            "PATH": "/usr/bin:/bin",
+            **variables,
+        }
+        process = client.copies.Process(
+            target=client.run, args=(str(file), environment, str(output), str(errors))
         )
-        if done.returncode:
-            raise AssertionError(done.stderr)
-        return done.stdout.strip()
+        process.start()
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise AssertionError(f"the client did not end within {seconds} s")
+        if process.exitcode:
+            raise AssertionError(errors.read_text())
+        return output.read_text().strip()
 
     def descendants(self):
         import psutil
