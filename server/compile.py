@@ -78,9 +78,12 @@ def compile_all(
         _, inside, name = path.partition(SITE_PACKAGES)
         place = places.get(name, len(names)) if inside else -1
         bytecode = str(prepared / f"{name}c") if prepared and inside else ""
-        if place < len(names) or others or os.path.exists(bytecode):
+        is_wanted = place < len(names) or others or os.path.exists(bytecode)
+        if is_wanted and not os.path.exists(cache_from_source(path)):
             found.append((place, path, bytecode))
     jobs = [(path, bytecode) for _, path, bytecode in sorted(found)]
+    if not jobs:
+        return ""
     pool = processes()
     try:
         trouble = next(filter(None, pool.map(compile_one, jobs, chunksize=CHUNK)), "")
@@ -147,11 +150,10 @@ def modules(directory: str) -> Iterator[str]:
 
 
 def compile_one(job: tuple[str, str]) -> str:
-    """Compile one module, unless that has been done. Return what went wrong, if anything."""
+    """Compile one module, or take what was compiled ahead. Return what went wrong, if anything."""
     path, prepared = job
     try:
-        target = cache_from_source(path)
-        if not os.path.exists(target) and not take(prepared, path, target):
+        if not take(prepared, path, cache_from_source(path)):
             # The time of a packaged file says little: that of its package's build is no later.
             mode = None if SITE_PACKAGES in path else PycInvalidationMode.CHECKED_HASH
             py_compile.compile(path, quiet=2, invalidation_mode=mode)

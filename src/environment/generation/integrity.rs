@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::thread;
 
 use sha2::{Digest, Sha256};
 
 use super::contents::{metadata_folders, site_packages};
+use crate::system::thread::divide;
 
 /// How a recorded digest begins; wheels must not have a weaker one.
 const ALGORITHM: &str = "sha256=";
@@ -74,8 +74,6 @@ pub fn damage(path: &Path) -> Vec<Damage> {
 
 /// Compares on every core: hashing takes most of the time.
 fn compare(path: &Path, files: &[(PathBuf, Recorded)]) -> Vec<Damage> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let share = files.len().div_ceil(cores).max(1);
     let damaged = |(file, recorded): &(PathBuf, Recorded)| {
         difference(&path.join(file), &recorded.contents).map(|what| Damage {
             package: recorded.package.clone(),
@@ -83,14 +81,8 @@ fn compare(path: &Path, files: &[(PathBuf, Recorded)]) -> Vec<Damage> {
             what,
         })
     };
-    thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .chunks(share)
-            .map(|files| scope.spawn(move || files.iter().filter_map(damaged).collect::<Vec<_>>()))
-            .collect();
-        let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        results.flat_map(Result::unwrap_or_default).collect()
-    })
+    let all = |files: &[_]| files.iter().filter_map(damaged).collect::<Vec<_>>();
+    divide(files, all).concat()
 }
 
 /// What is wrong with a file, if anything.

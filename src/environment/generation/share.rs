@@ -1,18 +1,22 @@
 //! Starting a generation from the files of another one, so that it costs what is new in it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::num::NonZero;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::layout::OWN;
+use crate::system::thread::divide;
 
 /// A script names its interpreter within its first line, which the kernel reads up to here
 /// (execve(2)).
 const FIRST_LINE: usize = 256;
+
+/// Folders that are shared one after the other before the rest is divided among the processors: in an
+/// environment, most are below one of them.
+const UNDIVIDED: usize = 64;
 
 /// Fills the folder `new` with the files of the generation `old`.
 ///
@@ -21,55 +25,19 @@ const FIRST_LINE: usize = 256;
 /// name the old folder's interpreter and are written anew.
 pub fn share(old: &Path, new: &Path) -> Result<()> {
     fs::create_dir(new).with_context(|| format!("making the folder {}", new.display()))?;
-    let mut folders = vec![PathBuf::new()];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        let from = old.join(&folder);
-        let entries = fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))?;
-        for entry in entries {
-            let entry = entry.with_context(|| format!("reading {}", from.display()))?;
-            let name = folder.join(entry.file_name());
-            let is_own = OWN.iter().any(|own| name == Path::new(own));
-            // What a pip that was killed leaves among the packages.
-            if is_own || entry.file_name().as_encoded_bytes().starts_with(b"~") {
-                continue;
-            }
-            let (from, to) = (old.join(&name), new.join(&name));
-            let action = || format!("sharing {} with {}", from.display(), new.display());
-            let kind = entry.file_type().with_context(action)?;
-            if kind.is_dir() {
-                fs::create_dir(&to).with_context(action)?;
-                folders.push(name);
-            } else if kind.is_symlink() {
-                let target = fs::read_link(&from).with_context(action)?;
-                symlink(target, &to).with_context(action)?;
-            } else if folder != Path::new("bin") || !adapt(&from, &to, old, new)? {
-                files.push(name);
-            }
-        }
+    let mut folders = VecDeque::from([PathBuf::new()]);
+    let mut sharing = Sharing::Reference;
+    while folders.len() < UNDIVIDED
+        && let Some(folder) = folders.pop_front()
+    {
+        folders.extend(sharing.share_folder(old, new, &folder)?);
     }
     // Ten thousand links are mostly the kernel's work, which every processor can do a part of.
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        let parts = files.chunks(files.len().div_ceil(workers).max(1));
-        let parts: Vec<_> = parts
-            .map(|part| scope.spawn(move || share_files(old, new, part)))
-            .collect();
-        parts.into_iter().try_for_each(|part| {
-            part.join()
-                .unwrap_or_else(|_| Err(anyhow!("sharing {} was cut off", old.display())))
-        })
+    divide(folders.make_contiguous(), |part| {
+        sharing.share_trees(old, new, part.to_vec())
     })
-}
-
-fn share_files(old: &Path, new: &Path, names: &[PathBuf]) -> Result<()> {
-    let mut sharing = Sharing::Reference;
-    names.iter().try_for_each(|name| {
-        let from = old.join(name);
-        sharing
-            .share(&from, &new.join(name))
-            .with_context(|| format!("sharing {} with {}", from.display(), new.display()))
-    })
+    .into_iter()
+    .collect()
 }
 
 /// Writes a script for the new folder if it names the old one's interpreter.
@@ -97,6 +65,43 @@ enum Sharing {
 }
 
 impl Sharing {
+    /// Shares these folders of the generation, and all below them.
+    fn share_trees(mut self, old: &Path, new: &Path, mut folders: Vec<PathBuf>) -> Result<()> {
+        while let Some(folder) = folders.pop() {
+            folders.extend(self.share_folder(old, new, &folder)?);
+        }
+        Ok(())
+    }
+
+    /// Shares the files in one folder, and makes the folders in it, which it returns.
+    fn share_folder(&mut self, old: &Path, new: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        let from = old.join(folder);
+        let entries = fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("reading {}", from.display()))?;
+            let name = folder.join(entry.file_name());
+            let is_own = OWN.iter().any(|own| name == Path::new(own));
+            // What a pip that was killed leaves among the packages.
+            if is_own || entry.file_name().as_encoded_bytes().starts_with(b"~") {
+                continue;
+            }
+            let (from, to) = (old.join(&name), new.join(&name));
+            let action = || format!("sharing {} with {}", from.display(), new.display());
+            let kind = entry.file_type().with_context(action)?;
+            if kind.is_dir() {
+                fs::create_dir(&to).with_context(action)?;
+                folders.push(name);
+            } else if kind.is_symlink() {
+                let target = fs::read_link(&from).with_context(action)?;
+                symlink(target, &to).with_context(action)?;
+            } else if folder != Path::new("bin") || !adapt(&from, &to, old, new)? {
+                self.share(&from, &to).with_context(action)?;
+            }
+        }
+        Ok(folders)
+    }
+
     fn share(&mut self, from: &Path, to: &Path) -> Result<()> {
         if let Sharing::Reference = self {
             if copy_by_reference(from, to)? {
@@ -157,6 +162,14 @@ mod tests {
         ] {
             fs::write(old.join(name), text).unwrap();
         }
+        let packages: Vec<_> = (0..2 * UNDIVIDED)
+            .map(|number| format!("lib/site-packages/{number}/inner/x.py"))
+            .collect();
+        for package in &packages {
+            let module = old.join(package);
+            fs::create_dir_all(module.parent().unwrap()).unwrap();
+            fs::write(module, package).unwrap();
+        }
         share(&old, &new).unwrap();
         assert!(!new.join("manifest.json").exists());
         assert_eq!(
@@ -175,5 +188,8 @@ mod tests {
             fs::read_to_string(new.join("lib/site-packages/x.py")).unwrap(),
             "x = 1\n"
         );
+        for package in &packages {
+            assert_eq!(&fs::read_to_string(new.join(package)).unwrap(), package);
+        }
     }
 }
