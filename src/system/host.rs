@@ -126,9 +126,10 @@ impl Host {
     }
 
     /// The folders of root's that it trusts: what is in them it runs, or takes for its own word.
-    pub fn trusted(&self) -> [PathBuf; 5] {
+    pub fn trusted(&self) -> [PathBuf; 6] {
         [
             self.published_fleet(),
+            self.cache(),
             self.generations(),
             self.etc(),
             self.launcher(),

@@ -202,11 +202,16 @@ fn what_others_can_change_or_read_is_told() {
     set_mode(&tree.path(VARIABLES), 0o644);
     let cure = "Next: sudo chmod 0640";
     expect(&tree, "permissions", "warn", &["covalent.env", cure]);
+    // What is in the environment, and what the next one is made of.
     let module = tree.site_packages().join("covalent.py");
-    set_mode(&module, 0o666);
-    let cure = format!("sudo chmod go-w {}", module.display());
-    let cause = "somebody other than root can change";
-    expect(&tree, "permissions", "BAD", &[cause, &cure]);
+    let fetched = tree.write("var/cache/covalentctl/archive-v0/wheel/covalent.py", "");
+    for file in [module, fetched] {
+        set_mode(&file, 0o666);
+        let cure = format!("sudo chmod go-w {}", file.display());
+        let cause = "somebody other than root can change";
+        expect(&tree, "permissions", "BAD", &[cause, &cure]);
+        set_mode(&file, 0o644);
+    }
 }
 
 #[test]
