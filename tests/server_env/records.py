@@ -9,7 +9,9 @@ out is what differs from one run to the next: identifiers, times (but for their 
 
 import base64
 import difflib
+import io
 import json
+import pickletools
 import re
 import subprocess
 import sys
@@ -35,11 +37,14 @@ RANDOM = (
     (r"tmp[a-z0-9_]{8}", "TEMPORARY"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*", "TIME"),
 )
-# Covalent's way to keep an object, which may hold another one: pickled, in base 64.
-PICKLE = r"gA(?:[SW]V|VY)[A-Za-z0-9+/]{10,}={0,2}"
-# A sublattice on its way, whose headers have times: tar's, in base 64.
-ARCHIVE = r"Li8uL0BQYXhIZWFkZXI[A-Za-z0-9+/]+=*"
-LEFT_OUT = ("created_at", "updated_at", "digest")
+# Covalent's way to keep an object, which may hold another one: pickled, as it is or in base 64; and a
+# sublattice on its way, whose headers have times: tar's, in base 64.
+PACKED = re.compile(
+    "(?P<pickle>\x80[\x04\x05][\x95X])"
+    "|(?P<encoded>gA(?:[SW]V|VY)[A-Za-z0-9+/]{10,}={0,2})"
+    "|Li8uL0BQYXhIZWFkZXI[A-Za-z0-9+/]+=*"
+)
+LEFT_OUT = ("created_at", "updated_at", "digest", "size")
 TIMES = ("started_at", "completed_at")
 NOTED = "CREATE TABLE noted (id {}, number INTEGER, kind TEXT, status TEXT)"
 COUNTED = {"sqlite": "INTEGER PRIMARY KEY", "postgresql": "SERIAL"}
@@ -125,7 +130,7 @@ def whole(database):
     def assets(links, number):
         question = f"SELECT * FROM {links}, assets WHERE asset_id = assets.id AND meta_id = :number"
         found = rows(question, number=number)
-        return {row["key"]: {**plain(row), "content": content(row)} for row in found}
+        return {row["key"]: {**plain(row), **content(row)} for row in found}
 
     def task(row):
         number = row["id"]
@@ -177,17 +182,58 @@ def plain(row):
 
 
 def content(asset):
+    """What a file holds, and whether the database has its size."""
     file = Path(asset["storage_path"], asset["object_key"])
     if not file.exists():
-        return None
-    return unpacked(file.read_text("latin-1"))
+        return {"content": None, "size": asset["size"]}
+    text = file.read_text("latin-1")
+    return {"content": unpacked(text), "is its size": asset["size"] == len(text)}
 
 
 def unpacked(text):
-    text = re.sub(ARCHIVE, "ARCHIVE", text)
-    return re.sub(
-        PICKLE, lambda found: unpacked(base64.b64decode(found[0]).decode("latin-1")), text
-    )
+    parts, place = [], 0
+    while found := PACKED.search(text, place):
+        start, end = found.span()
+        told = "ARCHIVE"
+        try:
+            if found["pickle"]:
+                told, length = opcodes(text[start:].encode("latin-1"))
+                end = start + length
+            elif found["encoded"]:
+                told, _ = opcodes(base64.b64decode(found[0]))
+        except (ValueError, LookupError):  # it only looks like one
+            told = found[0]
+        parts += text[place:start], told
+        place = end
+    return "".join([*parts, text[place:]])
+
+
+def opcodes(data):
+    """What the pickle at the beginning of `data` says, and its length.
+
+    A string that occurs twice is in it once if both are one object. That depends on what else the process
+    has loaded: the name of a file is one with that in any function of the file that is still around.
+    """
+    lines, memo, others, last = [], [], 0, None
+    stream = io.BytesIO(data)
+    for opcode, argument, _ in pickletools.genops(stream):
+        if isinstance(argument, bytes):
+            argument = argument.decode("latin-1")
+        if opcode.name == "MEMOIZE":
+            if last is None:
+                last = f"object {others}"
+                others += 1
+            memo.append(last)
+        elif opcode.name in ("BINGET", "LONG_BINGET"):
+            last = memo[argument]
+            lines.append(last)
+        elif isinstance(argument, str):
+            last = unpacked(argument)
+            lines.append(last)
+        elif opcode.name != "FRAME":
+            last = None
+            lines.append(f"{opcode.name} {argument}")
+    return "\n".join(lines), stream.tell()
 
 
 def without_random(text):

@@ -1,9 +1,11 @@
 """What makes the dispatcher faster: what each part is for, and that nothing else changes."""
 
 import asyncio
+import base64
 import errno
 import inspect
 import os
+import pickle
 import signal
 import tempfile
 import types
@@ -50,6 +52,18 @@ class SameRecords(unittest.TestCase):
     def test_all_that_workflows_leave_is_what_covalents_own_dispatcher_leaves(self):
         """On PostgreSQL: tests/machines/postgresql.rs."""
         self.assertEqual(records.differences(), [])
+
+    def test_what_is_pickled_is_compared_by_what_it_says(self):
+        def told(name, other, count):
+            inner = pickle.dumps({"file": name, "function": [other, count]}, 5)
+            outer = pickle.dumps([base64.b64encode(inner).decode(), inner], 5)
+            return records.unpacked("begin" + outer.decode("latin-1") + "end")
+
+        name = "/workflows/more.py"
+        equal = "".join(["/workflows/", "more.py"])
+        self.assertEqual(told(name, name, 1), told(name, equal, 1))
+        self.assertNotEqual(told(name, name, 1), told(name, name, 2))
+        self.assertNotEqual(told(name, name, 1), told(name, name + "!", 1))
 
 
 class Kills(unittest.TestCase):
