@@ -28,6 +28,9 @@ const LOOKED_AT: usize = 200_000;
 /// What uv makes in an environment so that only one uv changes it; its content is nobody's business.
 const UV_LOCK: &str = ".lock";
 
+/// How the names end of what it makes in its cache for the same.
+const UV_CACHE_LOCK: &str = "lock";
+
 /// Writing by the group, and by everybody else (inode(7)).
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
@@ -61,7 +64,9 @@ pub(super) fn permissions(host: &Host) -> Verdict {
     }
     for folder in host.trusted() {
         walk(&folder, &mut |path, metadata| {
-            let is_lock = path.ends_with(UV_LOCK);
+            let is_lock = path.ends_with(UV_LOCK)
+                || folder == host.cache()
+                    && path.extension().is_some_and(|end| end == UV_CACHE_LOCK);
             if !is_lock && !metadata.is_symlink() && changeable(host, metadata) {
                 open.push(path.to_path_buf());
             }

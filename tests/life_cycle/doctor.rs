@@ -205,6 +205,10 @@ fn what_others_can_change_or_read_is_told() {
     // What is in the environment, and what the next one is made of.
     let module = tree.site_packages().join("covalent.py");
     let fetched = tree.write("var/cache/covalentctl/archive-v0/wheel/covalent.py", "");
+    set_mode(
+        &tree.write("var/cache/covalentctl/wheels-v8/wheel.lock", ""),
+        0o666,
+    );
     for file in [module, fetched] {
         set_mode(&file, 0o666);
         let cure = format!("sudo chmod go-w {}", file.display());
@@ -212,6 +216,7 @@ fn what_others_can_change_or_read_is_told() {
         expect(&tree, "permissions", "BAD", &[cause, &cure]);
         set_mode(&file, 0o644);
     }
+    expect(&tree, "permissions", "warn", &["covalent.env"]);
 }
 
 #[test]
