@@ -11,14 +11,18 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
+use crate::command::run;
 use crate::root::project;
 use crate::supervisor;
+
+/// One flag of one directory (chattr(1)).
+const FLAG_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many machines this process has booted, for a name of its own for each.
 static COUNT: AtomicU32 = AtomicU32::new(1);
@@ -39,15 +43,11 @@ pub(crate) fn machines() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Has ext4 put each of the directories that are made in `path` far from the others (chattr(1), T). For a
-/// minute, it looks past every file that was removed before it makes one nearby: machines come and go, and
-/// each makes thousands. Other file systems have no such flag.
+/// Has ext4 put each of the directories that are made in `path` far from the others. For a minute, it looks
+/// past every file that was removed before it makes one nearby: machines come and go, and each makes
+/// thousands. Other file systems have no such flag.
 fn scatter(path: &Path) {
-    if let Ok(directory) = File::open(path)
-        && let Ok(flags) = ioctl_getflags(&directory)
-    {
-        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
-    }
+    let _ = run(Command::new("chattr").arg("+T").arg(path), FLAG_LIMIT);
 }
 
 impl Directory {
